@@ -1,0 +1,80 @@
+# dedupd. `make run` and `make test` each do all the set-up they need on a fresh Debian 12.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+NOVA ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --timeout 60 install --quiet
+METADATA := setup.cfg pyproject.toml dedupd/__init__.py
+CHECKED := $(wildcard dedupd tests bench)
+
+# These do no I/O, so that there is no excuse for a branch that no test takes.
+PURE := dedupd/request.py,dedupd/token.py,dedupd/fingerprint.py,dedupd/outcome.py
+
+# Root installs Debian packages by itself; anyone else through sudo, where there is one.
+APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get --yes
+
+.PHONY: help run demo test unit lint format sample bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+run: $(VENV)/installed ## start dedupd: NOVA=http://controller:8774, else a simulated Nova
+	exec $(BIN)/dedupd standalone $(if $(NOVA),--nova '$(NOVA)')
+
+demo: $(VENV)/installed ## a retry storm with lost answers and a kill, live, in under 20 seconds
+	exec $(BIN)/dedupd demo
+
+test: $(VENV)/installed-test $(VENV)/installed-nova ## every test, the real Nova's included
+	$(BIN)/coverage erase
+	$(BIN)/pytest -n auto --cov --cov-report=
+	$(BIN)/coverage report --fail-under=90
+	$(BIN)/coverage report --fail-under=100 --include=$(PURE)
+
+unit: $(VENV)/installed-test ## the quick tests only, without the real Nova
+	$(BIN)/pytest -n auto $(wildcard tests/unit tests/contract)
+
+lint: $(VENV)/installed-test ## ruff and mypy --strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict $(CHECKED)
+
+format: $(VENV)/installed-test ## put the code into ruff's form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+sample: $(VENV)/installed ## write etc/dedupd.conf anew, from the options
+	$(BIN)/python -m dedupd.conf.sample > etc/dedupd.conf.new
+	mv etc/dedupd.conf.new etc/dedupd.conf
+
+bench: $(VENV)/installed-bench ## measure against the peers; docs/performance.md explains
+	$(BIN)/python -m bench
+
+clean: ## remove what building and testing leave; the environments too
+	rm -rf $(VENV) build dist *.egg-info htmlcov .coverage .coverage.* .hypothesis \
+		.mypy_cache .pytest_cache .ruff_cache
+	find dedupd tests $(wildcard bench) -name __pycache__ -prune -exec rm -rf {} +
+
+# Each stamp stands for an installation that is as new as what it was made from.
+$(BIN)/python:
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(APT) update && $(APT) install python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(METADATA) | $(BIN)/python
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/installed-test: $(METADATA) | $(BIN)/python
+	$(PIP) --editable '.[test,lint]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-bench: $(METADATA) | $(BIN)/python
+	$(PIP) --editable '.[bench]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-nova: $(wildcard tests/nova/real/setup tests/nova/real/freeze.txt) | $(BIN)/python
+	tests/nova/real/setup
+	touch $@

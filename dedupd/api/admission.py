@@ -1,0 +1,70 @@
+"""Whether there is room for one more request, in all and for its project."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from oslo_log import log
+
+from dedupd.errors import Unavailable
+from dedupd.ports import Store, StoreUnavailable
+
+LOG = log.getLogger(__name__)
+
+REFRESH_SECONDS = 1.0
+_RETRY_AFTER = {"Retry-After": "5"}
+
+
+class Admission:
+    """Counts what is pending: read from the store every second, plus what was let in since.
+
+    The bound is soft by what several fronts let in within that second.
+    """
+
+    def __init__(self, store: Store, max_depth: int, project_share: float) -> None:
+        self._store = store
+        self._max_depth = max_depth
+        self._project_depth = max(1, int(max_depth * project_share))
+        self._total = 0
+        self._projects: Counter[str] = Counter()
+
+    def check(self, project_id: str) -> None:
+        """Whether one more request of the project fits.
+
+        Raises:
+            Unavailable: the queue is full, or the project's share of it.
+        """
+        if self._total >= self._max_depth:
+            raise Unavailable(
+                f"{self._total} requests wait already ([queue] max_depth is {self._max_depth}); "
+                "nothing was stored. Repeat with the same token.",
+                headers=_RETRY_AFTER,
+            )
+        if self._projects[project_id] >= self._project_depth:
+            raise Unavailable(
+                f"Your project has {self._projects[project_id]} requests waiting already, which is "
+                "its share ([queue] project_share); nothing was stored. Repeat with the same "
+                "token.",
+                headers=_RETRY_AFTER,
+            )
+
+    def count(self, project_id: str) -> None:
+        """One more request of the project was let in."""
+        self._total += 1
+        self._projects[project_id] += 1
+
+    def discount(self, project_id: str) -> None:
+        """One of them has ended."""
+        self._total -= 1
+        self._projects[project_id] -= 1
+
+    async def refresh(self) -> None:
+        """Read the true counts, for ever; cancel to stop."""
+        while True:
+            try:
+                depth = await self._store.depth()
+                self._total, self._projects = depth.total, Counter(depth.by_project)
+            except StoreUnavailable as error:
+                LOG.warning("The queue's depth was not read: %s", error)
+            await asyncio.sleep(REFRESH_SECONDS)

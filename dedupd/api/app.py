@@ -1,0 +1,95 @@
+"""The front as one ASGI application: who answers which request.
+
+========================================= ======================================================
+request                                   answered by
+========================================= ======================================================
+``/dedupd/``, ``/healthz/``, ``/metrics`` dedupd's own resources (``status.py``, ``health.py``)
+POST with a client token                  the token path (``idempotent.py``)
+anything else                             Nova, streamed through (``passthrough.py``)
+========================================= ======================================================
+"""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dedupd import token
+from dedupd.api import answers
+from dedupd.api.health import Health
+from dedupd.api.idempotent import Idempotent
+from dedupd.api.passthrough import PassThrough
+from dedupd.api.respond import respond
+from dedupd.api.status import Status
+from dedupd.errors import DedupdError, MethodNotAllowed, NotFound
+from dedupd.exchange import header
+
+_OWN = ("/dedupd/", "/healthz/", "/metrics")
+_IGNORED = [(b"Idempotency-Status", b"ignored")]
+_HTTP_ERRORS: dict[int, type[DedupdError]] = {404: NotFound, 405: MethodNotAllowed}
+
+
+class App:
+    """Dispatches by path, method and token; errors of dedupd's own become answers here."""
+
+    def __init__(self, own: ASGIApp, idempotent: Idempotent, passthrough: PassThrough) -> None:
+        self._own = own
+        self._idempotent = idempotent
+        self._passthrough = passthrough
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        if scope["path"].startswith(_OWN):
+            await self._own(scope, receive, send)
+            return
+        tagged = any(name in token.HEADERS for name, _ in scope["headers"])
+        if tagged and scope["method"] == "POST":
+            await self._idempotent(scope, receive, send)
+            return
+        try:
+            await self._passthrough(scope, receive, send, extra=_IGNORED if tagged else None)
+        except DedupdError as error:
+            await _answer_error(scope, send, error)
+
+
+def own_resources(status: Status, health: Health) -> Starlette:
+    """The application of dedupd's own paths."""
+    requests = answers.STATUS_PATH.rstrip("/")
+    routes = [
+        Route(requests, status.index, methods=["GET"]),
+        Route(requests + "/{name:path}", status.show, methods=["GET"]),
+        Route(requests + "/{name:path}", status.cancel, methods=["DELETE"]),
+        Route("/healthz/live", health.live, methods=["GET"]),
+        Route("/healthz/ready", health.ready, methods=["GET"]),
+        Route("/metrics", health.prometheus, methods=["GET"]),
+    ]
+    return Starlette(
+        routes=routes,
+        exception_handlers={DedupdError: _own_error, HTTPException: _http_error},
+    )
+
+
+async def _own_error(request: Request, error: Exception) -> Response:
+    """One of dedupd's errors on its own paths."""
+    failure = error if isinstance(error, DedupdError) else DedupdError(str(error))
+    answer = answers.error(failure, accept=header(request.scope["headers"], b"accept") or b"")
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    return Response(answer.body, status_code=answer.status, headers=headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own: no such path, or not with this method."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    kind = _HTTP_ERRORS.get(status, DedupdError)
+    return await _own_error(request, kind(f"{request.method} {request.url.path} is not there."))
+
+
+async def _answer_error(scope: Scope, send: Send, error: DedupdError) -> None:
+    accept = header(scope["headers"], b"accept") or b""
+    await respond(send, answers.error(error, accept=accept))

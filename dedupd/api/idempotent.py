@@ -1,0 +1,312 @@
+"""The token path: a POST with a client token is claimed, handed to a worker, and answered once.
+
+However often it arrives, and on however many fronts, one claim wins; the others wait for its
+answer. Read this together with ``worker/executor.py``, which is the other half of the promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import msgspec
+from oslo_log import log
+from starlette.types import Receive, Scope, Send
+
+from dedupd import fingerprint, token
+from dedupd.api import answers, prefer
+from dedupd.api.admission import Admission
+from dedupd.api.auth import Authenticator, Identity, without_identity
+from dedupd.api.body import read_body
+from dedupd.api.disconnect import ClientGone, Disconnect
+from dedupd.api.hop import forwarded
+from dedupd.api.latch import Latch, Waiter
+from dedupd.api.respond import respond
+from dedupd.cloud import routes
+from dedupd.errors import (
+    Conflict,
+    DedupdError,
+    FingerprintMismatch,
+    GatewayTimeout,
+    Unavailable,
+)
+from dedupd.exchange import Answer, Call, Payload, header, without
+from dedupd.metrics import Metrics
+from dedupd.ports import Queue, QueueUnavailable, Store, Stored
+from dedupd.request import Record, State
+from dedupd.seal import Keys
+from dedupd.sealed import seal_payload
+
+LOG = log.getLogger(__name__)
+
+_NOT_FOR_NOVA = frozenset((*token.HEADERS, b"prefer", b"accept-encoding", b"content-length"))
+"""An answer that is kept must be readable, so no encoding of it is accepted."""
+
+_RETRY_AFTER = {"Retry-After": "5"}
+
+
+@dataclass(frozen=True)
+class FrontLimits:
+    """How long a caller is held, what a body may weigh, and what a second caller meets."""
+
+    region: str
+    hold_seconds: float
+    max_body_bytes: int
+    latch: bool
+    """Whether a repeat waits for the first; else it gets 409 at once."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """What the token path is made of."""
+
+    store: Store
+    queue: Queue
+    keys: Keys
+    authenticator: Authenticator
+    latch: Latch
+    admission: Admission
+    metrics: Metrics
+    limits: FrontLimits
+    clock: Callable[[], float]
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A request as it would be claimed."""
+
+    record: Record
+    payload: bytes
+
+
+class Visit:
+    """One caller's way through: what is known so far, so that any error can be marked with it."""
+
+    def __init__(self, scope: Scope, front: Front) -> None:
+        self._scope = scope
+        self._front = front
+        self._first = False
+        self._record: Record | None = None
+
+    async def answer(self, receive: Receive) -> Answer:
+        """The answer to this caller, errors included.
+
+        Raises:
+            ClientGone: nobody is left to answer.
+        """
+        try:
+            return await self._answer(receive)
+        except DedupdError as failure:
+            self._front.metrics.refused.labels(str(failure.status)).inc()
+            accept = header(self._scope["headers"], b"accept") or b""
+            status = _STATUS[self._record.state] if self._record else "released"
+            marks = answers.marks(status, replayed=not self._first, record=self._record)
+            return answers.error(failure, accept=accept, headers=marks)
+
+    async def _answer(self, receive: Receive) -> Answer:
+        headers = self._scope["headers"]
+        front = self._front
+        identity = await front.authenticator.authenticate(headers, "POST", self._scope["path"])
+        client_token = token.parse(headers)
+        preference = prefer.parse(headers)
+        with Disconnect(receive, body_pending=True) as client:
+            body = await read_body(client.receive, headers, front.limits.max_body_bytes)
+            draft = self._draft(identity, client_token or "", body)
+            with front.latch.watch(draft.record.id) as waiter:
+                stored = await self._claim(draft)
+                if stored.record.state.awaited:
+                    if preference.respond_async:
+                        return _accepted(stored.record)
+                    stored = await self._hold(waiter, preference.wait)
+        self._record = stored.record
+        return answers.of_ended(front.keys, stored, first=self._first, user_id=identity.user_id)
+
+    def _draft(self, identity: Identity, client_token: str, body: bytes) -> Draft:
+        """Everything a claim needs.
+
+        Raises:
+            BadRequest: the body or the microversion is malformed.
+        """
+        front, scope = self._front, self._scope
+        path, query = scope["raw_path"].decode("ascii"), scope["query_string"].decode("ascii")
+        headers = without(without_identity(forwarded(scope)), _NOT_FOR_NOVA)
+        reading = routes.read(path, headers, body)
+        taken = fingerprint.take(
+            front.keys.identity,
+            path=path,
+            query=query,
+            microversion=str(reading.microversion or ""),
+            document=reading.document,
+            raw=body,
+            user_id=identity.user_id if reading.route.per_user else "",
+        )
+        record = Record(
+            id=token.identify(
+                front.keys.identity, front.limits.region, identity.project_id, client_token
+            ),
+            birth=os.urandom(8).hex(),
+            project_id=identity.project_id,
+            user_id=identity.user_id,
+            route=reading.route.name,
+            path=path,
+            fingerprint=taken.digest,
+            parts=taken.parts,
+            created_at=front.clock(),
+        )
+        target = f"{path}?{query}" if query else path
+        call = Call(method="POST", target=target, headers=headers, body=body)
+        payload = Payload(call=call, seed=os.urandom(16))
+        return Draft(record, seal_payload(front.keys, record, payload))
+
+    async def _claim(self, draft: Draft) -> Stored:
+        """Claim and publish, or find what stands there and is the same request.
+
+        Raises:
+            Unavailable: no room, or it cannot be kept or published; nothing was stored.
+            TokenExpired, FingerprintMismatch: the token is used.
+        """
+        front = self._front
+        stored = await self._standing_if_full(draft.record)
+        if stored is None:
+            self._first, stored = await front.store.claim(draft.record, draft.payload)
+        self._record = stored.record
+        if self._first:
+            front.admission.count(stored.record.project_id)
+            await self._publish(stored.record)
+        else:
+            _check_same(draft.record, stored.record)
+        return stored
+
+    async def _standing_if_full(self, record: Record) -> Stored | None:
+        """Without room for a new request, repeats of what is there still go on.
+
+        Raises:
+            Unavailable: no room, and nothing is there.
+        """
+        try:
+            self._front.admission.check(record.project_id)
+        except Unavailable:
+            stored = (await self._front.store.read([record.id])).get(record.id)
+            if stored is None or stored.record.state.vacant:
+                raise
+            return stored
+        return None
+
+    async def _publish(self, record: Record) -> None:
+        """Publish; where that fails the claim is withdrawn, unless a worker has it already.
+
+        Raises:
+            QueueUnavailable: withdrawn; nothing is stored.
+        """
+        try:
+            await self._front.queue.publish(record.id)
+        except QueueUnavailable:
+            if await self._front.store.forget(record):
+                self._first, self._record = False, None
+                raise
+            LOG.warning("%s: the broker did not confirm, but a worker has it", record.id)
+
+    async def _hold(self, waiter: Waiter, wait: float | None) -> Stored:
+        """Wait for the end.
+
+        Raises:
+            Conflict, GatewayTimeout: it did not end in time; the record is kept.
+            Unavailable: it ended without effect, and another has taken its place.
+        """
+        limits = self._front.limits
+        if not self._first and not limits.latch:
+            raise _still_running()
+        hold = limits.hold_seconds if wait is None else min(wait, limits.hold_seconds)
+        try:
+            async with asyncio.timeout(hold):
+                stored = await waiter
+        except TimeoutError:
+            raise (_unfinished(hold) if self._first else _still_running()) from None
+        if self._record is None or stored.record.birth != self._record.birth:
+            raise Unavailable(
+                "The request that was waited for had no effect and was released; repeat with the "
+                "same token.",
+                headers=_RETRY_AFTER,
+            )
+        return stored
+
+
+class Idempotent:
+    """The ASGI application of the token path."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one POST that carries a token."""
+        began = perf_counter()
+        try:
+            answer = await Visit(scope, self._front).answer(receive)
+        except ClientGone:
+            return
+        metrics = self._front.metrics
+        metrics.duration.observe(perf_counter() - began)
+        replayed = (header(answer.headers, b"idempotent-replayed") or b"").decode()
+        status = (header(answer.headers, b"idempotency-status") or b"").decode()
+        metrics.answers.labels(status, replayed).inc()
+        await respond(send, answer)
+
+
+_STATUS = {
+    State.QUEUED: "in-progress",
+    State.SENDING: "in-progress",
+    State.UNKNOWN: "unknown",
+    State.DONE: "stored",
+    State.CANCELLED: "stored",
+    State.RELEASED: "released",
+    State.TOMBSTONE: "stored",
+}
+"""What Idempotency-Status says of each state."""
+
+
+def _check_same(draft: Record, standing: Record) -> None:
+    """Refuse another request under a used token.
+
+    Raises:
+        TokenExpired: nobody can compare any more.
+        FingerprintMismatch: they differ; the message says in what, never in which values.
+    """
+    if standing.state is State.TOMBSTONE:
+        raise answers.REFUSALS[standing.state](standing)
+    if standing.fingerprint == draft.fingerprint:
+        return
+    names = fingerprint.differing(draft.parts, standing.parts) or ["body"]
+    raise FingerprintMismatch(
+        f"This token belongs to another request, which differs in: {', '.join(names)}. Repeat "
+        "the first request unchanged, or use a new token for a new one."
+    )
+
+
+def _accepted(record: Record) -> Answer:
+    """202: it goes on without the caller."""
+    body = msgspec.json.encode({"request": {"id": record.id, "state": record.state.label}})
+    headers = (
+        (b"Content-Type", b"application/json"),
+        (b"Preference-Applied", b"respond-async"),
+        (b"Location", answers.status_url(record).encode()),
+        *answers.marks("in-progress", replayed=False, record=record),
+    )
+    return Answer(202, headers, body)
+
+
+def _still_running() -> Conflict:
+    return Conflict(
+        "The first request with this token is still running. Repeat with the same token to get "
+        "its answer; it is not carried out twice.",
+        headers=_RETRY_AFTER,
+    )
+
+
+def _unfinished(hold: float) -> GatewayTimeout:
+    return GatewayTimeout(
+        f"The request did not finish within {hold:g} s and goes on. Repeat with the same token to "
+        "get its answer; it is not carried out twice.",
+        headers=_RETRY_AFTER,
+    )

@@ -1,0 +1,88 @@
+"""Callers that wait for a request to finish: held cheaply, woken together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from oslo_log import log
+
+from dedupd.errors import Unavailable
+from dedupd.metrics import Metrics
+from dedupd.ports import Store, Stored, StoreUnavailable
+
+LOG = log.getLogger(__name__)
+
+POLL_SECONDS = 5.0
+"""How often the latch reads what it waits for, in case a completion was lost."""
+
+_READ_AT_ONCE = 500
+
+Waiter = asyncio.Future[Stored]
+
+
+class Latch:
+    """Wakes the callers of a request when it ends.
+
+    Completions are hints from the store; whatever they miss is found by a slow poll.
+    """
+
+    def __init__(self, store: Store, max_waiters: int, metrics: Metrics) -> None:
+        self._store = store
+        self._max_waiters = max_waiters
+        self._gauge = metrics.waiting
+        self._waiters: dict[str, set[Waiter]] = {}
+        self._count = 0
+        store.on_completion(self.complete)
+
+    @contextmanager
+    def watch(self, request_id: str) -> Iterator[Waiter]:
+        """A future for the request's end: taken before the claim, so that no end is missed.
+
+        Raises:
+            Unavailable: ``[api] max_waiters`` callers wait already.
+        """
+        if self._count >= self._max_waiters:
+            raise Unavailable(
+                f"{self._max_waiters} callers wait already ([api] max_waiters); nothing was "
+                "stored. Repeat with the same token.",
+                headers={"Retry-After": "1"},
+            )
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(request_id, set()).add(waiter)
+        self._count += 1
+        try:
+            yield waiter
+        finally:
+            self._remove(request_id, waiter)
+
+    def complete(self, stored: Stored) -> None:
+        """Wake everyone who waits for this request."""
+        for waiter in self._waiters.get(stored.record.id, ()):
+            if not waiter.done():
+                waiter.set_result(stored)
+
+    async def poll(self) -> None:
+        """Read what is waited for, now and then, for ever; cancel to stop."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            waited = list(self._waiters)
+            try:
+                for start in range(0, len(waited), _READ_AT_ONCE):
+                    await self._look(waited[start : start + _READ_AT_ONCE])
+            except StoreUnavailable as error:
+                LOG.warning("Waiting callers were not looked after: %s", error)
+
+    async def _look(self, ids: list[str]) -> None:
+        for stored in (await self._store.read(ids)).values():
+            if not stored.record.state.awaited:
+                self.complete(stored)
+
+    def _remove(self, request_id: str, waiter: Waiter) -> None:
+        waiters = self._waiters[request_id]
+        waiters.discard(waiter)
+        if not waiters:
+            del self._waiters[request_id]
+        self._count -= 1
+        self._gauge.set(self._count)

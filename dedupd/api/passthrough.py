@@ -1,0 +1,290 @@
+"""Requests without a token: streamed to Nova and back as if dedupd were not there.
+
+Nothing is kept of a body but the part in motion: at most about 64 KiB wait in each direction (what
+uvicorn or aiohttp hold before they stop reading, and one read of a socket on top); a side that
+stops reading stops the other side.
+
+What ASGI and HTTP's framing do not carry across: the reason phrase, the bytes of chunk headers,
+trailers, informational answers (1xx), a lone ``?`` without a query, and the case of header names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator
+
+import aiohttp
+from starlette.types import Receive, Scope, Send
+from yarl import URL
+
+from dedupd.api import hop
+from dedupd.api.disconnect import ClientGone, Disconnect
+from dedupd.errors import BadGateway, BadRequest, DedupdError, GatewayTimeout
+
+LOG = logging.getLogger(__name__)
+
+SMALL_BODY = 64 * 1024
+"""Bytes up to which a request body of known length is read whole before it is sent on."""
+
+KEEP_ALIVE_SECONDS = 4.0
+"""How long an idle connection to Nova is kept. Apache, in front of most Novas, closes its side
+after 5 s (KeepAliveTimeout); a request that crosses that close is lost."""
+
+_READ_BUFFER = 32 * 1024  # aiohttp stops reading at twice this
+_HEADER_LIMIT = 64 * 1024  # uvicorn sets none on what comes in; Keystone's PKI tokens were 8 KiB
+_BODYLESS = frozenset((204, 304))
+_NOT_BY_AIOHTTP = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+class UploadTimeout(DedupdError):
+    """The caller stopped sending the body that it announced."""
+
+    status = 408
+    name = "requestTimeout"
+
+
+class BrokenOff(aiohttp.ClientConnectionError):
+    """The connection to Nova ended after a request was written to it and before an answer came."""
+
+
+def open_upstream(
+    *,
+    connections: int = 1024,
+    connect_seconds: float = 10.0,
+    tls: ssl.SSLContext | bool = True,
+) -> aiohttp.ClientSession:
+    """A session that adds nothing to a request and takes nothing from an answer.
+
+    No headers of its own, no cookies, no decompression, no proxy from the environment. The caller
+    closes it. Must be called while the event loop runs.
+
+    Args:
+        connections: how many may be open to Nova at once; further requests wait for a free one.
+        connect_seconds: how long a new connection may take, TLS included.
+        tls: how Nova's certificate is checked where the endpoint is https.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=connections, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=tls
+        ),
+        timeout=aiohttp.ClientTimeout(sock_connect=connect_seconds),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=_NOT_BY_AIOHTTP,
+        auto_decompress=False,
+        trust_env=False,
+        read_bufsize=_READ_BUFFER,
+        max_line_size=_HEADER_LIMIT,
+        max_field_size=_HEADER_LIMIT,
+        max_headers=1024,
+    )
+
+
+class PassThrough:
+    """The ASGI application for requests that dedupd only hands on.
+
+    An exchange ends early when the caller disconnects (the connection to Nova is closed), when
+    nothing has moved in either direction for ``idle_seconds``, and when Nova breaks off. If Nova's
+    answer has begun by then, the caller's connection is broken off as well, so that a part is
+    never taken for the whole.
+
+    Args:
+        upstream: from open_upstream().
+        endpoint: Nova's URL; a path in it is put before the path of each request.
+        idle_seconds: how long nothing may move. Nova's slowest answers wait for an RPC call of
+            60 s (its rpc_response_timeout), or for several of them.
+    """
+
+    def __init__(
+        self, upstream: aiohttp.ClientSession, endpoint: str, *, idle_seconds: float = 300.0
+    ) -> None:
+        self._upstream = upstream
+        self._endpoint = endpoint.rstrip("/")
+        self._idle_seconds = idle_seconds
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, *, extra: hop.Fields | None = None
+    ) -> None:
+        """Carries one exchange; ``extra`` header fields are added to Nova's answer.
+
+        Raises:
+            BadGateway, GatewayTimeout, UploadTimeout, BadRequest: nothing has been answered yet,
+                and the error is the answer to give.
+        """
+        body_length = _announced_length(scope)
+        client = Disconnect(receive, body_pending=body_length != 0)
+        began = False
+        try:
+            with client:
+                async with asyncio.timeout(self._idle_seconds) as deadline:
+                    moving = _Moving(client, deadline, self._idle_seconds)
+                    answer = await self._ask(scope, body_length, moving)
+                    began = True
+                    await moving.down(answer, send, extra)
+        except ClientGone:
+            LOG.debug("The caller of %s %s is gone", scope["method"], scope["path"])
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if not began:
+                raise self._refusal(error, client) from error
+            # Returning without an end makes uvicorn close the caller's connection.
+            LOG.warning(
+                "%s broke off its answer to %s %s: %r",
+                *(self._endpoint, scope["method"], scope["path"], error),
+            )
+
+    async def _ask(
+        self, scope: Scope, body_length: int | None, moving: _Moving
+    ) -> aiohttp.ClientResponse:
+        """Sends the request and returns when the head of the final answer has arrived."""
+        method = scope["method"]
+        answer = await self._upstream.request(
+            method,
+            self._target(scope),
+            headers=hop.as_text(hop.forwarded(scope)),
+            data=await moving.up(body_length),
+            allow_redirects=False,
+            middlewares=_ONCE if method in _REPEATED_BY_AIOHTTP else (),
+        )
+        if not 200 <= answer.status <= 599:
+            answer.close()
+            raise BadGateway(
+                f"{self._endpoint} answered {answer.status}, which is no status of a final answer."
+            )
+        return answer
+
+    def _target(self, scope: Scope) -> URL:
+        path: bytes = scope["raw_path"]
+        if not path.startswith(b"/"):
+            raise BadRequest(f"The request target {path.decode('latin-1')!r} is not a path.")
+        query: bytes = scope["query_string"]
+        target = path + b"?" + query if query else path
+        return URL(self._endpoint + target.decode("ascii"), encoded=True)
+
+    def _refusal(self, error: Exception, client: Disconnect) -> DedupdError:
+        """The answer to give for what went wrong before Nova's answer had begun."""
+        if client.receiving and isinstance(error, TimeoutError):
+            return UploadTimeout(
+                f"The rest of the request's body did not come within {self._idle_seconds:g} s.",
+                headers={"Connection": "close"},
+            )
+        refusal, happened, consequence = next(
+            row[1:] for row in _WENT_WRONG if isinstance(error, row[0])
+        )
+        detail = f" ({error})" if str(error) else f" (waited {self._idle_seconds:g} s)"
+        return refusal(f"{self._endpoint} {happened}{detail}. {consequence}")
+
+
+class _Moving:
+    """A request's body on its way up and its answer's on its way down.
+
+    Whatever moves puts the deadline off.
+    """
+
+    __slots__ = ("_client", "_deadline", "_idle_seconds", "_loop")
+
+    def __init__(self, client: Disconnect, deadline: asyncio.Timeout, idle_seconds: float) -> None:
+        self._client = client
+        self._deadline = deadline
+        self._idle_seconds = idle_seconds
+        self._loop = asyncio.get_running_loop()
+
+    async def up(self, length: int | None) -> bytes | AsyncIterator[bytes] | None:
+        """The request's body as aiohttp takes it: none, a small one whole, or a stream.
+
+        Args:
+            length: as announced; None where only the end of the body will tell.
+        """
+        if length == 0:
+            return None
+        parts = self._parts()
+        if length is None or length > SMALL_BODY:
+            return parts
+        return b"".join([part async for part in parts])
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        while self._client.body_pending:
+            message = await self._client.receive()
+            self._put_off()
+            yield message.get("body", b"")
+
+    async def down(
+        self, answer: aiohttp.ClientResponse, send: Send, extra: hop.Fields | None
+    ) -> None:
+        """Relays the answer; its connection is free again, or closed, afterwards."""
+        headers = hop.end_to_end(answer.raw_headers)
+        if answer.status in _BODYLESS:
+            # uvicorn would insist on that many bytes.
+            headers = [field for field in headers if field[0].lower() != b"content-length"]
+        if extra:
+            headers += extra
+        try:
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            content, more = answer.content, True
+            while more:
+                part = await content.readany()
+                more = not content.at_eof()
+                await send({"type": "http.response.body", "body": part, "more_body": more})
+                self._put_off()
+        finally:
+            answer.close()  # nothing to close if the answer came to its end
+
+    def _put_off(self) -> None:
+        self._deadline.reschedule(self._loop.time() + self._idle_seconds)
+
+
+def _announced_length(scope: Scope) -> int | None:
+    """The length of the request's body, 0 without one, None where it is sent in chunks.
+
+    Raises:
+        BadRequest: a transfer coding that cannot be undone here, so not be redone towards Nova.
+    """
+    length: int | None = 0
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            if value.strip().lower() != b"chunked":
+                raise BadRequest(
+                    f"Transfer-Encoding {value.decode('latin-1')!r} is not supported: use chunked."
+                )
+            return None
+        if name == b"content-length":
+            length = int(value)
+    return length
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keeps aiohttp from sending a request again on a connection that turned out to be closed.
+
+    aiohttp does so for idempotent methods, as RFC 9110 section 9.2.2 allows. But a DELETE that is
+    carried out twice answers 404 to a caller who deleted something, so only safe methods keep it.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise  # never sent; aiohttp does not try again either
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise BrokenOff(str(error)) from error
+
+
+_REPEATED_BY_AIOHTTP = frozenset(("PUT", "DELETE"))  # POST and PATCH never are
+_ONCE = (_send_once,)
+
+_NOT_SENT = "The request was not sent."
+_NOT_KNOWN = "Whether the request was carried out is not known."
+_WENT_WRONG: tuple[tuple[type[Exception], type[DedupdError], str, str], ...] = (
+    # the first that fits
+    (
+        aiohttp.ConnectionTimeoutError,
+        GatewayTimeout,
+        "did not take a connection in time",
+        _NOT_SENT,
+    ),
+    (aiohttp.ClientConnectorDNSError, BadGateway, "has a name that is not known", _NOT_SENT),
+    (aiohttp.ClientSSLError, BadGateway, "failed the TLS handshake", _NOT_SENT),
+    (aiohttp.ClientConnectorError, BadGateway, "cannot be connected to", _NOT_SENT),
+    (TimeoutError, GatewayTimeout, "did not answer in time", _NOT_KNOWN),
+    (aiohttp.ClientResponseError, BadGateway, "answered what is not HTTP", _NOT_KNOWN),
+    (aiohttp.ClientError, BadGateway, "closed the connection before it answered", _NOT_KNOWN),
+)

@@ -1,0 +1,151 @@
+"""Asking the cloud: GETs with the caller's credentials, or with the service user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import msgspec
+import tenacity
+
+from dedupd.errors import BadGateway
+from dedupd.exchange import Answer, Call, Headers, header, without
+from dedupd.microversion import HEADER, HEADERS, Microversion
+from dedupd.ports import Cloud, Lost, NotSent
+
+PAGE_LIMIT = 1000
+"""Nova's default [api] max_limit; it takes less where it is set lower."""
+
+_NOT_FOR_ASKING = HEADERS | {b"content-type", b"content-length", b"accept", b"x-auth-token"}
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class CannotAsk(BadGateway):
+    """The cloud did not tell what was asked: away, failing, or it refuses these credentials."""
+
+
+class _TryAgain(Exception):
+    """A transient failure of a GET; tried again by the policy below."""
+
+
+ASKING = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_exception_type(_TryAgain),
+    wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
+    stop=tenacity.stop_after_attempt(4),
+    reraise=True,
+)
+"""How a question is repeated within one look: four times within a few seconds."""
+
+
+class ServiceUser(Protocol):
+    """dedupd's own identity in the cloud."""
+
+    async def token(self) -> str:
+        """A valid token.
+
+        Raises:
+            CannotAsk: Keystone did not give one.
+        """
+
+
+class Asker:
+    """Asks the cloud about one request.
+
+    The caller's token is used, with the service user's beside it (so that Nova takes it even
+    after it has expired); where Nova refuses it, the service user's own.
+    """
+
+    def __init__(
+        self, cloud: Cloud, headers: Headers, service_user: ServiceUser | None, timeout: float
+    ) -> None:
+        """Ask on behalf of the request that carried ``headers``; each GET takes ``timeout`` s."""
+        self._cloud = cloud
+        self._headers = without(headers, _NOT_FOR_ASKING)
+        self._caller_token = header(headers, b"x-auth-token")
+        self._service_user = service_user
+        self._timeout = timeout
+
+    @property
+    def has_service_user(self) -> bool:
+        """Whether questions can be asked as an administrator."""
+        return self._service_user is not None
+
+    async def as_caller(
+        self, target: str, microversion: Microversion | None, method: str = "GET"
+    ) -> Answer:
+        """The answer to the caller's own question; 401 where its token has ended.
+
+        Raises:
+            CannotAsk: no answer, or a 5xx, after all retries.
+        """
+        credentials = self._credentials(self._caller_token)
+        if self._service_user is not None:
+            service_token = await self._service_user.token()
+            credentials = (*credentials, (b"X-Service-Token", service_token.encode()))
+        return await self._ask(method, target, microversion, credentials)
+
+    async def as_service(
+        self, target: str, microversion: Microversion | None, method: str = "GET"
+    ) -> Answer:
+        """The answer to the service user's question.
+
+        Raises:
+            CannotAsk: no service user is configured, or no answer after all retries.
+        """
+        if self._service_user is None:
+            raise CannotAsk(
+                "Nova no longer takes the caller's token, and there is no service user to ask "
+                "instead; configure [service_user]."
+            )
+        token = (await self._service_user.token()).encode()
+        return await self._ask(method, target, microversion, self._credentials(token))
+
+    def _credentials(self, token: bytes | None) -> Headers:
+        return () if token is None else ((b"X-Auth-Token", token),)
+
+    async def _ask(
+        self,
+        method: str,
+        target: str,
+        microversion: Microversion | None,
+        credentials: Headers,
+    ) -> Answer:
+        version: Headers = ()
+        if microversion is not None:
+            value = f"compute {microversion}".encode()
+            version = ((HEADER.title(), value),)
+        headers = (*self._headers, (b"Accept", b"application/json"), *version, *credentials)
+        call = Call(method=method, target=target, headers=headers)
+        try:
+            return await ASKING.copy()(self._once, call)
+        except _TryAgain as error:
+            raise CannotAsk(f"{method} {target.partition('?')[0]}: {error}") from None
+
+    async def _once(self, call: Call) -> Answer:
+        try:
+            answer = await self._cloud.send(call, self._timeout)
+        except (NotSent, Lost) as error:
+            raise _TryAgain(error.message) from None
+        if answer.status in _TRANSIENT:
+            raise _TryAgain(f"Nova answered {answer.status}")
+        return answer
+
+
+def query(path: str, parameters: Mapping[str, str | int]) -> str:
+    """A target with its query."""
+    return f"{path}?{urlencode(parameters)}" if parameters else path
+
+
+def document(answer: Answer, what: str) -> Any:
+    """The JSON of a 200 answer.
+
+    Raises:
+        CannotAsk: another status, or no JSON; ``what`` names the question.
+    """
+    if answer.status != 200:
+        raise CannotAsk(f"{what}: Nova answered {answer.status}.")
+    try:
+        return msgspec.json.decode(answer.body)
+    except msgspec.DecodeError:
+        raise CannotAsk(f"{what}: Nova's answer is not JSON.") from None

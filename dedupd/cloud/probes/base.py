@@ -1,0 +1,105 @@
+"""What every probe shares: what it is given, what it may find, how it asks."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from dedupd.cloud.ask import Asker
+from dedupd.exchange import Answer, Call, Payload
+from dedupd.microversion import LOWEST, Microversion
+from dedupd.request import Record, Resource
+
+
+class Errand(msgspec.Struct, frozen=True):
+    """One request, read for the cloud: what to send, and what is needed to look for it."""
+
+    record: Record
+    payload: Payload
+    base: str
+    """The API's root in the request's path, as ``/v2.1`` or ``/compute/v2.1/<project>``."""
+    legacy: bool
+    """Whether it came in on ``/v2``, where Nova ignores microversions and strips names."""
+    microversion: Microversion | None
+    document: Any
+    """The parsed JSON body, or ``msgspec.UNSET``."""
+
+    @property
+    def effective(self) -> Microversion:
+        """The microversion that Nova will apply."""
+        return LOWEST if self.legacy or self.microversion is None else self.microversion
+
+    @property
+    def requested(self) -> Microversion | None:
+        """The microversion to ask with so that Nova answers as it did to the caller."""
+        return None if self.legacy else self.microversion
+
+    @property
+    def root(self) -> str:
+        """The base without a project: valid for whoever asks."""
+        head, separator, version = self.base.rpartition("/v2")
+        return head + separator + version.partition("/")[0]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The effect is there: the answer that the caller would have had, and what it names."""
+
+    answer: Answer
+    resource: Resource
+    surplus: tuple[str, ...] = ()
+    """Ids of what carries the mark beyond that: made twice."""
+
+
+class Absent(msgspec.Struct, frozen=True):
+    """Nothing of it was there, seen with an unbroken look."""
+
+
+class Spoiled(msgspec.Struct, frozen=True):
+    """The effect is there, but what only its lost answer held is gone: discard, send again."""
+
+    resource: Resource
+    detail: str
+
+
+class Undecided(msgspec.Struct, frozen=True):
+    """It cannot be told; looking again may help, sending again would be a guess."""
+
+    reason: str
+
+
+Finding = Found | Absent | Spoiled | Undecided
+
+
+class Probe(Protocol):
+    """How one kind of POST is made recoverable."""
+
+    def prepare(self, errand: Errand) -> Call:
+        """What is really sent: marked, and the same each time it is made. Pure."""
+
+    async def existed(self, errand: Errand, asker: Asker) -> bool | None:
+        """Before the first send: whether what it makes is there already (None: no matter).
+
+        Raises:
+            CannotAsk: the cloud did not tell.
+        """
+
+    async def look(self, errand: Errand, asker: Asker) -> Finding:
+        """Look for the effect, once, thoroughly.
+
+        Raises:
+            CannotAsk: the cloud did not tell.
+        """
+
+    def resource(self, errand: Errand, answer: Answer) -> Resource | None:
+        """What a fresh 2xx answer says was made, or None where it does not say. Pure."""
+
+    async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:
+        """Delete what this very request made and nobody knows; only if it carries the mark.
+
+        Returns:
+            Whether it was deleted.
+
+        Raises:
+            CannotAsk: the cloud did not tell.
+        """

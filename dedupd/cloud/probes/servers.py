@@ -1,0 +1,328 @@
+"""POST /servers: marked by a tag or by metadata, and found again by it.
+
+Facts measured on Nova 34: a server is listed before its 202 goes out; tags can be given at the
+create from 2.52 on (at most 50) and are filtered on from 2.26 on, below that the filter is
+silently ignored, and so is a metadata filter: every returned row is checked again here. A deleted
+server has lost its tags and is only listed with ``changes-since``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import tenacity
+
+from dedupd.cloud.ask import Asker, CannotAsk, document, query
+from dedupd.cloud.probes import reservation
+from dedupd.cloud.probes.base import Absent, Errand, Finding, Found, Undecided
+from dedupd.exchange import Answer, Call, Headers
+from dedupd.microversion import HEADERS, Microversion
+from dedupd.request import Resource
+
+TAGS_SINCE = Microversion(2, 52)
+MAX_TAGS = 50
+MAX_METADATA = 128
+"""Nova's default quota metadata_items: one item more and a good request would be refused."""
+
+TAG_PREFIX = "dedupd."
+METADATA_KEY = "dedupd:id"
+ASKING = Microversion(2, 69)
+"""Tags and metadata in every row; in a bare listing, the servers of a cell that is down too."""
+
+CLOCK_SKEW = 300.0
+"""Seconds by which Nova's clock may differ from ours."""
+
+PASSWORD_GROUPS = ("23456789", "ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghijkmnopqrstuvwxyz")
+PASSWORD_LENGTH = 12
+"""As Nova makes them (nova/utils.py ``generate_password``)."""
+
+REQUEST_ID = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_result(lambda found: found is None),
+    wait=tenacity.wait_fixed(0.3),
+    stop=tenacity.stop_after_attempt(5),
+    retry_error_callback=lambda _: None,
+)
+"""Nova's conductor notes the create some 0.1 to 1 s after the 202; without it, it is left out."""
+
+_ANSWER_HEADERS = HEADERS | {b"vary", b"content-type"}
+
+
+class Row(msgspec.Struct, frozen=True, rename={"disk_config": "OS-DCF:diskConfig"}):
+    """What a listing tells of one server; a cell that is down tells almost nothing."""
+
+    id: str
+    links: list[dict[str, str]]
+    status: str = "UNKNOWN"
+    name: str | None = None
+    user_id: str = ""
+    created: str = ""
+    metadata: dict[str, str] = {}
+    tags: list[str] = []
+    disk_config: str = "MANUAL"
+
+
+class _Page(msgspec.Struct, frozen=True):
+    servers: list[Row]
+
+
+class ServerProbe:
+    """The probe of POST /servers."""
+
+    def __init__(self) -> None:
+        """Nothing is known of this Nova's answers yet; by default they carry adminPass."""
+        self._answers_carry_password = True
+
+    def prepare(self, errand: Errand) -> Call:
+        """The body with the mark, and with an adminPass that a lost answer cannot take away."""
+        call = errand.payload.call
+        server = _server(errand.document)
+        if server is None:
+            return call
+        server = {"adminPass": password(errand.payload.seed)} | server | _mark(errand, server)
+        body = msgspec.json.encode(errand.document | {"server": server})
+        return msgspec.structs.replace(call, body=body)
+
+    async def existed(self, errand: Errand, asker: Asker) -> bool | None:
+        """No matter: every POST makes servers of its own."""
+        return None
+
+    async def look(self, errand: Errand, asker: Asker) -> Finding:
+        """By the mark; then, for what was deleted or renamed since, by time."""
+        server = _server(errand.document)
+        if server is None or not _mark(errand, server):
+            return Undecided("The request could not be marked, so it cannot be found again.")
+        rows = _ours(errand, await _list(errand, asker, _quick_filter(errand, server)))
+        if rows:
+            return await self._adopt(errand, asker, rows)
+        changed = await _list(errand, asker, _slow_filter(errand, server))
+        if rows := _ours(errand, changed):
+            return await self._adopt(errand, asker, rows)
+        if doubtful := [row.id for row in changed if _may_be_ours(errand, server, row)]:
+            return Undecided(
+                f"Server {doubtful[0]} was made since and deleted, and Nova forgets the marks of "
+                "a deleted server: it may be this request's, or not."
+            )
+        return await _absent_if_cells_are_up(errand, asker)
+
+    def resource(self, errand: Errand, answer: Answer) -> Resource | None:
+        """The server, or the reservation, that the answer names."""
+        try:
+            body = msgspec.json.decode(answer.body)
+            if "reservation_id" in body:
+                return Resource(type="reservation", id=body["reservation_id"])
+            made = body["server"]
+            link = str(made["links"][0]["href"])
+            self._answers_carry_password = "adminPass" in made
+        except (msgspec.DecodeError, KeyError, IndexError, TypeError):
+            return None
+        return Resource("server", made["id"], _display_name(errand), link)
+
+    async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:
+        """Delete the server, if it still carries this request's mark."""
+        target = f"{errand.base}/servers/{resource.id}"
+        shown = await asker.as_caller(target, ASKING)
+        if shown.status == 404:
+            return False
+        row = msgspec.convert(document(shown, "Showing a server")["server"], Row)
+        if not _ours(errand, [row]):
+            return False
+        answer = await asker.as_caller(target, ASKING, method="DELETE")
+        return answer.status in (204, 404)
+
+    async def _adopt(self, errand: Errand, asker: Asker, rows: list[Row]) -> Finding:
+        """The answer that was lost; of what was made twice, the oldest."""
+        server = errand.document["server"]
+        rows = sorted(rows, key=_order)
+        wanted = int(server.get("max_count") or server.get("min_count") or 1)
+        first, surplus = rows[0], tuple(row.id for row in rows[wanted:])
+        headers = await _answer_headers(errand, asker, first)
+        if not server.get("return_reservation_id"):
+            link = first.links[0]["href"]
+            headers = ((b"location", link.encode()), *headers)
+            answer = Answer(202, headers, self._view(errand, first))
+            made = Resource("server", first.id, _display_name(errand), link)
+            return Found(answer, made, surplus)
+        filters = _quick_filter(errand, server)
+        found = await reservation.read(asker, errand.base, errand.root, first.id, filters)
+        if found is None:
+            return Undecided(f"Server {first.id} is there, but its reservation id cannot be read.")
+        body = json.dumps({"reservation_id": found}).encode()
+        return Found(Answer(202, headers, body), Resource("reservation", found), surplus)
+
+    def _view(self, errand: Errand, row: Row) -> bytes:
+        """The body byte for byte as Nova makes it (views/servers.py ``create``)."""
+        server = errand.document["server"]
+        view: dict[str, Any] = {
+            "id": row.id,
+            "links": row.links,
+            "OS-DCF:diskConfig": row.disk_config,
+            "security_groups": server.get("security_groups", [{"name": "default"}]),
+        }
+        if self._answers_carry_password:
+            view["adminPass"] = server.get("adminPass", password(errand.payload.seed))
+        return json.dumps({"server": view}).encode()
+
+
+def password(seed: bytes) -> str:
+    """A password grown from ``seed``: the same each time, one character of each group at least."""
+    stream = iter(hashlib.shake_256(b"adminPass" + seed).digest(64 * PASSWORD_LENGTH))
+
+    def pick(symbols: str) -> str:
+        limit = 256 - 256 % len(symbols)
+        return symbols[next(byte for byte in stream if byte < limit) % len(symbols)]
+
+    chosen = [pick(group) for group in PASSWORD_GROUPS]
+    everything = "".join(PASSWORD_GROUPS)
+    chosen += [pick(everything) for _ in range(PASSWORD_LENGTH - len(chosen))]
+    return "".join(sorted(chosen, key=lambda _: next(stream)))
+
+
+def _display_name(errand: Errand) -> str:
+    return str(errand.document["server"].get("name", "")).strip()
+
+
+def _server(body: Any) -> dict[str, Any] | None:
+    server = body.get("server") if isinstance(body, dict) else None
+    return server if isinstance(server, dict) else None
+
+
+def _mark(errand: Errand, server: dict[str, Any]) -> dict[str, Any]:
+    """The member of the body that marks it; empty where there is no room for a mark."""
+    if _tagged(errand, server):
+        return {"tags": [*server.get("tags", []), TAG_PREFIX + errand.record.id]}
+    metadata = server.get("metadata", {})
+    if not isinstance(metadata, dict) or len(metadata) >= MAX_METADATA:
+        return {}
+    return {"metadata": metadata | {METADATA_KEY: errand.record.id}}
+
+
+def _tagged(errand: Errand, server: dict[str, Any]) -> bool:
+    tags = server.get("tags", [])
+    return errand.effective >= TAGS_SINCE and isinstance(tags, list) and len(tags) < MAX_TAGS
+
+
+def _ours(errand: Errand, rows: Iterable[Row]) -> list[Row]:
+    """Never trust a filter: only rows that carry the mark."""
+    mark = errand.record.id
+    return [
+        row
+        for row in rows
+        if TAG_PREFIX + mark in row.tags or row.metadata.get(METADATA_KEY) == mark
+    ]
+
+
+def _quick_filter(errand: Errand, server: dict[str, Any]) -> dict[str, str]:
+    if _tagged(errand, server):
+        return {"tags": TAG_PREFIX + errand.record.id}
+    return {"name": _name_pattern(server)}
+
+
+def _slow_filter(errand: Errand, server: dict[str, Any]) -> dict[str, str]:
+    """A marked-by-metadata server may have been renamed, so there it is time alone."""
+    since = {"changes-since": _timestamp(_earliest(errand))}
+    return since | ({"name": _name_pattern(server)} if _tagged(errand, server) else {})
+
+
+def _name_pattern(server: dict[str, Any]) -> str:
+    """Nova's name filter is the database's regular expression: everything odd is escaped."""
+    name = str(server.get("name", "")).strip()
+    escaped = re.sub(r"([^\w\s-])", r"\\\1", name)
+    return f"^{escaped}(-[0-9]+)?$"
+
+
+def _earliest(errand: Errand) -> float:
+    first = errand.record.first_sent_at
+    return (errand.record.created_at if first is None else first) - CLOCK_SKEW
+
+
+def _timestamp(when: float) -> str:
+    moment = datetime.datetime.fromtimestamp(when, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _may_be_ours(errand: Errand, server: dict[str, Any], row: Row) -> bool:
+    """A deleted row without a mark, of this user and name, that was made since."""
+    return (
+        row.status == "DELETED"
+        and row.user_id in ("", errand.record.user_id)
+        and row.created >= _timestamp(_earliest(errand))
+        and re.fullmatch(_name_pattern(server), row.name or "") is not None
+    )
+
+
+def _order(row: Row) -> tuple[str, int, str]:
+    """The oldest first; of one multi-create, ``x-1`` first, as Nova's answer names it."""
+    number = re.search(r"-([0-9]+)$", row.name or "")
+    return (row.created, int(number[1]) if number else 0, row.id)
+
+
+async def _list(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
+    """All pages; as the caller, or as the service user where the caller's token has ended."""
+    rows: list[Row] = []
+    while True:
+        page = await _page(errand, asker, filters | ({"marker": rows[-1].id} if rows else {}))
+        if not page:
+            return rows
+        rows += page
+
+
+async def _page(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
+    answer = await asker.as_caller(query(f"{errand.base}/servers/detail", filters), ASKING)
+    if answer.status in (401, 403):
+        everyone = {"all_tenants": "1", "project_id": errand.record.project_id}
+        target = query(f"{errand.root}/servers/detail", filters | everyone)
+        answer = await asker.as_service(target, ASKING)
+    return _rows(answer)
+
+
+def _rows(answer: Answer) -> list[Row]:
+    if answer.status != 200:
+        raise CannotAsk(f"Listing servers: Nova answered {answer.status}.")
+    try:
+        return msgspec.json.decode(answer.body, type=_Page).servers
+    except msgspec.MsgspecError as error:
+        raise CannotAsk(f"Listing servers: Nova's answer cannot be read: {error}") from None
+
+
+async def _absent_if_cells_are_up(errand: Errand, asker: Asker) -> Finding:
+    """Nova leaves the servers of a cell that is down out of every list but a bare one."""
+    answer = await asker.as_caller(f"{errand.base}/servers/detail", ASKING)
+    if answer.status in (401, 403):
+        target = f"{errand.root}/servers/detail?all_tenants=1"
+        answer = await asker.as_service(target, ASKING)
+    since = _timestamp(_earliest(errand))
+    if any(row.name is None and row.created >= since for row in _rows(answer)):
+        return Undecided("A cell of this Nova is down; what it holds cannot be seen.")
+    return Absent()
+
+
+async def _answer_headers(errand: Errand, asker: Asker, row: Row) -> Headers:
+    """The headers of the lost answer: Nova echoes the microversion that the caller asked for."""
+    target = f"{errand.base}/servers/{row.id}/os-instance-actions"
+
+    async def request_id() -> bytes | None:
+        return _create_request_id(await asker.as_caller(target, errand.requested))
+
+    shown = await asker.as_caller(f"{errand.base}/servers/{row.id}", errand.requested)
+    kept = tuple(pair for pair in shown.headers if pair[0].lower() in _ANSWER_HEADERS)
+    value: bytes | None = await REQUEST_ID.copy()(request_id)
+    if value is None:
+        return kept
+    return (*kept, (b"x-openstack-request-id", value), (b"x-compute-request-id", value))
+
+
+def _create_request_id(answer: Answer) -> bytes | None:
+    """Nova's own id of the lost request: its instance actions remember it."""
+    try:
+        actions = msgspec.json.decode(answer.body)["instanceActions"]
+        return next(
+            str(item["request_id"]).encode() for item in actions if item["action"] == "create"
+        )
+    except (msgspec.DecodeError, KeyError, TypeError, StopIteration):
+        return None

@@ -1,0 +1,137 @@
+"""The routes: every POST that dedupd knows more about, what its answer hides, and its probe.
+
+What no row matches is sent once and never again: an ambiguous answer leaves it unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from dedupd.cloud.probes.base import Errand, Probe
+from dedupd.cloud.probes.keypairs import KeypairProbe
+from dedupd.cloud.probes.servers import ServerProbe
+from dedupd.errors import BadRequest
+from dedupd.exchange import Payload
+from dedupd.microversion import Microversion, parse
+from dedupd.request import Record
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One row of the table."""
+
+    name: str
+    path: re.Pattern[str]
+    """Matches the path below the API's root."""
+    probe: str = ""
+    """Which probe finds it again; none: at most once."""
+    secrets: tuple[str, ...] = ()
+    """The members of its answer that only the caller who made it may see."""
+    per_user: bool = False
+    """Whether Nova keeps it for each user, not for the project."""
+
+
+SERVERS = "servers"
+KEYPAIRS = "keypairs"
+
+ROUTES: tuple[Route, ...] = (
+    Route("server create", re.compile("/servers"), SERVERS, ("server.adminPass",)),
+    Route("keypair create", re.compile("/os-keypairs"), KEYPAIRS, ("keypair.private_key",), True),
+    Route(
+        "server action",
+        re.compile("/servers/[^/]+/action"),
+        secrets=("adminPass", "server.adminPass", "console.url"),
+    ),
+    Route(
+        "remote console",
+        re.compile("/servers/[^/]+/remote-consoles"),
+        secrets=("remote_console.url",),
+    ),
+    Route("other", re.compile(".*")),
+)
+BY_NAME = {route.name: route for route in ROUTES}
+
+_ROOT = re.compile(r"(?P<base>.*?/v2(?P<minor>\.1)?(?:/[0-9a-fA-F-]{32,36})?)(?P<rest>/.*)")
+"""An optional project id stands behind the version."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """A request's path, headers and body, understood."""
+
+    route: Route
+    base: str
+    legacy: bool
+    microversion: Microversion | None
+    document: Any
+    """The parsed JSON body, or ``msgspec.UNSET`` where it is not JSON."""
+
+
+def read(path: str, headers: tuple[tuple[bytes, bytes], ...], body: bytes) -> Reading:
+    """Understand a POST; header names may have any case.
+
+    Nova takes ``//servers`` and ``/%73ervers`` for ``/servers`` (measured), so the path is
+    compared decoded and with single slashes.
+
+    Raises:
+        BadRequest: a malformed microversion, or a body that must be JSON and is not.
+    """
+    match = _ROOT.fullmatch(re.sub("/+", "/", unquote(path)))
+    rest = match["rest"] if match else path
+    route = next(row for row in ROUTES if row.path.fullmatch(rest))
+    return Reading(
+        route=route,
+        base=match["base"] if match else "",
+        legacy=match is not None and match["minor"] is None,
+        microversion=parse((name.lower(), value) for name, value in headers),
+        document=_document(body, route),
+    )
+
+
+def errand(record: Record, payload: Payload) -> Errand:
+    """The request of a record, read again from what it carries."""
+    call = payload.call
+    reading = read(call.target.partition("?")[0], call.headers, call.body)
+    return Errand(
+        record=record,
+        payload=payload,
+        base=reading.base,
+        legacy=reading.legacy,
+        microversion=reading.microversion,
+        document=reading.document,
+    )
+
+
+def probes() -> dict[str, Probe]:
+    """A new probe of each kind, by the name that stands in the table."""
+    return {SERVERS: ServerProbe(), KEYPAIRS: KeypairProbe()}
+
+
+def redact(route: Route, body: bytes) -> tuple[bytes, list[str]]:
+    """The body without the route's secrets, and the names of those that were removed."""
+    try:
+        document = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return body, []
+    removed = [name for name in route.secrets if _remove(document, name.split("."))]
+    return (msgspec.json.encode(document), removed) if removed else (body, [])
+
+
+def _remove(document: Any, path: list[str]) -> bool:
+    for name in path[:-1]:
+        document = document.get(name) if isinstance(document, dict) else None
+    return isinstance(document, dict) and document.pop(path[-1], None) is not None
+
+
+def _document(body: bytes, route: Route) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if not route.probe:
+            return msgspec.UNSET
+        raise BadRequest(
+            f"The body of a {route.name} is not JSON that can be read in UTF-8 ({error}); "
+            "nothing was sent. Correct it and repeat with the same token."
+        ) from None

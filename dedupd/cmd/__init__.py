@@ -1,0 +1,1 @@
+"""The ``dedupd`` command: where ports meet their implementations."""

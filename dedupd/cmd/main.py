@@ -1,0 +1,94 @@
+"""The one command, ``dedupd``, and its subcommands (entry points of ``dedupd.commands``)."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cliff.app import App
+from cliff.commandmanager import CommandManager
+
+from dedupd import __version__, conf
+from dedupd.conf import Settings
+from dedupd.errors import DedupdError
+
+DESCRIPTION = (
+    "dedupd stands in front of Nova: a POST with X-Client-Token is carried out exactly once, "
+    "however often it arrives, and every repeat gets the first answer. Begin with `dedupd demo`, "
+    "then `dedupd standalone`."
+)
+
+
+class Dedupd(App):
+    """The application around the subcommands."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            description=DESCRIPTION,
+            version=__version__,
+            command_manager=CommandManager("dedupd.commands"),
+            deferred_help=True,
+        )
+
+    def build_option_parser(
+        self,
+        description: str | None,
+        version: str | None,
+        argparse_kwargs: dict[str, Any] | None = None,
+    ) -> argparse.ArgumentParser:
+        """The options before the subcommand."""
+        parser = super().build_option_parser(description, version, argparse_kwargs)
+        parser.add_argument(
+            "--config-file",
+            action="append",
+            metavar="PATH",
+            help="read this configuration file; may be given several times, the last one wins "
+            "(default: ~/.dedupd/dedupd.conf, /etc/dedupd/dedupd.conf)",
+        )
+        parser.add_argument(
+            "--config-dir",
+            action="append",
+            default=[],
+            metavar="DIR",
+            help="read the *.conf files of this directory too; may be given several times",
+        )
+        return parser
+
+    def configure_logging(self) -> None:
+        """Services set up oslo.log; the other commands let warnings through."""
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+
+    def settings(
+        self,
+        *,
+        defaults: Mapping[str, str] | None = None,
+        overrides: Mapping[str, str] | None = None,
+    ) -> Settings:
+        """The checked configuration.
+
+        Raises:
+            ConfigError: a bad value.
+        """
+        return conf.load(
+            self.options.config_file,
+            config_dirs=self.options.config_dir,
+            defaults=defaults,
+            overrides=overrides,
+        )
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        """Run a subcommand; what it refuses is one line on stderr and exit status 1."""
+        try:
+            return int(super().run_subcommand(argv) or 0)
+        except DedupdError as error:
+            self.stderr.write(f"dedupd: {error.message}\n")
+            return 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return int(Dedupd().run(arguments or ["--help"]) or 0)

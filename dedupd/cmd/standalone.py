@@ -1,0 +1,131 @@
+"""``dedupd standalone``: front and worker in one process, records in SQLite, queue in memory."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING
+
+import uvloop
+from cliff.command import Command
+from oslo_log import log
+
+from dedupd.cmd import wiring
+from dedupd.cmd.serve import listen, serving, stop_signals
+from dedupd.conf import Settings
+from dedupd.conf.values import Address
+
+if TYPE_CHECKING:
+    from dedupd.cmd.main import Dedupd
+
+IMAGE = "155d900f-4e14-4e4c-a73d-069cbf4541e6"
+"""An image that the simulated Nova has."""
+
+SWITCH_SECONDS = 0.0005
+"""How long one thread keeps the interpreter from another: the store's and the broker's threads
+would wait ten times as long for the event loop's by default (measured, docs/performance.md)."""
+
+WELCOME = """\
+dedupd listens on {front} and stands in front of {nova}
+Records: {records}
+
+Try it: the same POST three times makes one server, and gives one answer.
+
+  curl -si {front}/v2.1/servers -H 'X-Auth-Token: demo:demo' -H 'X-Client-Token: my-first' \\
+    -H 'Content-Type: application/json' \\
+    -d '{{"server": {{"name": "one", "imageRef": "{image}", "flavorRef": "1"}}}}'
+  curl -s {front}/dedupd/v1/requests/my-first?live=true -H 'X-Auth-Token: demo:demo'
+  curl -s {front}/v2.1/servers -H 'X-Auth-Token: demo:demo'
+"""
+
+
+class Standalone(Command):
+    """Front and worker in one process, on SQLite: nothing else to install or start.
+
+    Without --nova (and without [nova] endpoint), against a small simulated Nova inside the
+    process. What was accepted survives a kill -9: start it again on the same files.
+    """
+
+    app: Dedupd
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The command's options."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--nova", metavar="URL", help="Nova's endpoint, as http://controller:8774"
+        )
+        parser.add_argument(
+            "--listen", metavar="HOST:PORT", help="where to listen (default: 127.0.0.1:8775)"
+        )
+        parser.add_argument(
+            "--state", metavar="DIR", help="where records and keys are kept (state_path)"
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Serve until SIGTERM or SIGINT."""
+        given = {
+            "nova.endpoint": parsed_args.nova,
+            "api.listen": parsed_args.listen,
+            "state_path": parsed_args.state,
+        }
+        overrides = {name: value for name, value in given.items() if value is not None}
+        simulated = None
+        defaults = {}
+        if self._endpoint(overrides) is None:
+            simulated = SimulatedCloud()
+            defaults = {"nova.endpoint": simulated.url, "auth.strategy": "noauth"}
+        settings = self.app.settings(defaults=defaults, overrides=overrides)
+        log.setup(settings.options, "dedupd")
+        sys.setswitchinterval(SWITCH_SECONDS)
+        uvloop.run(_serve(settings, simulated))
+        return 0
+
+    def _endpoint(self, overrides: dict[str, str]) -> str | None:
+        """Nova's endpoint, whatever the rest of the configuration says."""
+        peek = {"auth.strategy": "noauth", "api.listen": "127.0.0.1:0"}
+        return self.app.settings(overrides=overrides | peek).nova.endpoint
+
+
+class SimulatedCloud:
+    """The simulated Nova inside this process, on a free port of loopback."""
+
+    def __init__(self) -> None:
+        self._listener = listen(Address("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def serving(self) -> AbstractAsyncContextManager[None]:
+        """Serve it beside a block."""
+        from dedupd.sim import SimulatedNova
+        from dedupd.sim.app import SimulatedNovaApp
+
+        return serving(SimulatedNovaApp(SimulatedNova()), self._listener, stop_seconds=1.0)
+
+
+async def _serve(settings: Settings, simulated: SimulatedCloud | None) -> None:
+    keys = wiring.load_keys(settings, create=True)
+    async with AsyncExitStack() as stack:
+        stop = stack.enter_context(stop_signals())
+        listener = listen(settings.api.listen)
+        if simulated is not None:
+            await stack.enter_async_context(simulated.serving())
+        shared = await stack.enter_async_context(wiring.parts(settings, keys))
+        service = await stack.enter_async_context(wiring.worker(shared))
+        app = await stack.enter_async_context(wiring.front(shared, service))
+        await stack.enter_async_context(serving(app, listener, settings.worker.stop_seconds))
+        host, port = listener.getsockname()[:2]
+        sys.stdout.write(_welcome(settings, Address(host, port), simulated is not None))
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def _welcome(settings: Settings, address: Address, simulated: bool) -> str:
+    nova = "the built-in simulated Nova (--nova URL for a real one)"
+    path = settings.store.url.path
+    return WELCOME.format(
+        front=f"http://{address}",
+        nova=nova if simulated else settings.nova.endpoint,
+        records=path or "in memory: gone when this process ends",
+        image=IMAGE,
+    )

@@ -1,0 +1,273 @@
+"""Putting a process together: implementations behind their ports, in the order of their needs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from dedupd import queue as queues
+from dedupd import seal
+from dedupd.api.admission import Admission
+from dedupd.api.app import App, own_resources
+from dedupd.api.auth import Authenticator, KeystoneAuthenticator, NoAuth
+from dedupd.api.health import Health
+from dedupd.api.idempotent import Front, FrontLimits, Idempotent
+from dedupd.api.latch import Latch
+from dedupd.api.passthrough import PassThrough, open_upstream
+from dedupd.api.status import Status
+from dedupd.cloud.nova import Nova
+from dedupd.cloud.service_user import KeystoneServiceUser
+from dedupd.conf import Settings, keystone
+from dedupd.conf.api import Concurrent
+from dedupd.conf.auth import Strategy
+from dedupd.conf.values import StoreScheme
+from dedupd.errors import ConfigError, Unavailable
+from dedupd.metrics import Metrics
+from dedupd.ports import Queue, Store
+from dedupd.seal import Keys
+from dedupd.store.memory import MemoryStore
+from dedupd.store.sqlite import SqliteStore
+from dedupd.worker.executor import Executor, Limits
+from dedupd.worker.job import Opener
+from dedupd.worker.lease import Lease
+from dedupd.worker.reconciler import Reconciler
+from dedupd.worker.service import WorkerService
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+
+PREFETCH_PER_SLOT = 4
+"""A worker holds more messages than it sends at once, since some wait before their next try."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What front and worker of one process share."""
+
+    settings: Settings
+    keys: Keys
+    store: Store
+    queue: Queue
+    cloud: Nova
+    metrics: Metrics
+    clock: Callable[[], float] = time.time
+
+
+def load_keys(settings: Settings, *, create: bool) -> Keys:
+    """The keys of ``[seal] key_file``; where it is not there, made if ``create``.
+
+    Raises:
+        ConfigError: missing, unreadable, or malformed.
+    """
+    path = settings.seal.key_file
+    if create and not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            seal.create(path)
+        except OSError as error:
+            raise ConfigError(f"[seal] key_file: {path} cannot be written: {error}.") from None
+    return seal.load(path)
+
+
+def open_store(settings: Settings, keys: Keys, *, exclusive: bool) -> Store:
+    """The store that ``[store] url`` names, not opened yet."""
+    url = settings.store.url
+    if url.scheme is StoreScheme.MEMORY or url.path is None:
+        return MemoryStore()
+    return SqliteStore(url.path, identity_check=keys.check, exclusive=exclusive)
+
+
+@asynccontextmanager
+async def parts(settings: Settings, keys: Keys) -> AsyncIterator[Parts]:
+    """Store, queue and cloud, opened; closed in the opposite order.
+
+    Raises:
+        ConfigError: the store is not to be used.
+    """
+    async with AsyncExitStack() as stack:
+        store = open_store(settings, keys, exclusive=True)
+        await store.open()
+        stack.push_async_callback(store.close)
+        queue = queues.open_queue(settings.queue.url, settings.queue.name)
+        await queue.open()
+        stack.push_async_callback(queue.close)
+        cloud = await stack.enter_async_context(open_cloud(settings))
+        yield Parts(settings, keys, store, queue, cloud, Metrics())
+
+
+@asynccontextmanager
+async def open_cloud(settings: Settings) -> AsyncIterator[Nova]:
+    """The Cloud port on ``[nova] endpoint``, with connections of its own."""
+    nova = settings.nova
+    session = open_upstream(
+        connections=2 * nova.max_in_flight, connect_seconds=nova.connect_timeout
+    )
+    async with session:
+        yield Nova(session, endpoint(settings), nova.connect_timeout)
+
+
+def endpoint(settings: Settings) -> str:
+    """Nova's URL.
+
+    Raises:
+        ConfigError: it is not configured.
+    """
+    if settings.nova.endpoint is None:
+        raise ConfigError("[nova] endpoint is not set; write Nova's URL, http://controller:8774")
+    return settings.nova.endpoint
+
+
+@asynccontextmanager
+async def service_user(settings: Settings) -> AsyncIterator[KeystoneServiceUser | None]:
+    """dedupd's own identity, where ``[service_user]`` names one."""
+    plugin = keystone.load_plugin(settings.options, keystone.SERVICE)
+    if plugin is None:
+        yield None
+        return
+    group = settings.options[keystone.SERVICE]
+    user = KeystoneServiceUser(plugin, verify=group.cafile or not group.insecure)
+    try:
+        yield user
+    finally:
+        user.close()
+
+
+@asynccontextmanager
+async def worker(shared: Parts) -> AsyncIterator[WorkerService]:
+    """A worker that consumes; stopped gracefully at the end."""
+    settings = shared.settings
+    async with service_user(settings) as user:
+        service = _worker_service(shared, user)
+        await service.start()
+        try:
+            yield service
+        finally:
+            await service.stop()
+
+
+def limits(settings: Settings) -> Limits:
+    """The worker's limits."""
+    nova = settings.nova
+    return Limits(
+        send=nova.send_timeout,
+        connect=nova.connect_timeout,
+        settle=nova.settle_seconds,
+        retry=nova.retry_seconds,
+        result=settings.retention.result_hours * HOUR,
+        in_flight=nova.max_in_flight,
+    )
+
+
+def _worker_service(shared: Parts, user: KeystoneServiceUser | None) -> WorkerService:
+    settings, clock = shared.settings, shared.clock
+    bounds = limits(settings)
+    lease = Lease(shared.store, settings.worker.lease_seconds, clock)
+    executor = Executor(
+        shared.store, shared.cloud, shared.keys, lease, bounds, shared.metrics, clock
+    )
+    duplicates = str(settings.nova.duplicates)
+    return WorkerService(
+        store=shared.store,
+        queue=shared.queue,
+        opener=Opener(shared.keys, shared.cloud, user, settings.nova.probe_seconds),
+        executor=executor,
+        reconciler=Reconciler(
+            shared.store, executor, lease, bounds, shared.metrics, clock, duplicates
+        ),
+        lease=lease,
+        metrics=shared.metrics,
+        clock=clock,
+        tombstone_seconds=settings.retention.tombstone_days * DAY,
+        prefetch=PREFETCH_PER_SLOT * settings.nova.max_in_flight,
+        sweep_seconds=settings.worker.sweep_seconds,
+        stop_seconds=settings.worker.stop_seconds,
+    )
+
+
+@asynccontextmanager
+async def front(shared: Parts, worker_service: WorkerService | None) -> AsyncIterator[App]:
+    """The front's ASGI application, and what runs beside it."""
+    settings = shared.settings
+    authenticator = _authenticator(settings)
+    latch = Latch(shared.store, settings.api.max_waiters, shared.metrics)
+    admission = Admission(shared.store, settings.queue.max_depth, settings.queue.project_share)
+    status = Status(
+        store=shared.store,
+        cloud=shared.cloud,
+        authenticator=authenticator,
+        identity_key=shared.keys.identity,
+        region=settings.region_name,
+        clock=shared.clock,
+        cancelled_seconds=settings.retention.result_hours * HOUR,
+    )
+    idempotent = Idempotent(
+        Front(
+            store=shared.store,
+            queue=shared.queue,
+            keys=shared.keys,
+            authenticator=authenticator,
+            latch=latch,
+            admission=admission,
+            metrics=shared.metrics,
+            limits=FrontLimits(
+                region=settings.region_name,
+                hold_seconds=settings.api.hold_seconds,
+                max_body_bytes=settings.api.max_body_bytes,
+                latch=settings.api.concurrent is Concurrent.LATCH,
+            ),
+            clock=shared.clock,
+        )
+    )
+    async with (
+        open_upstream(connect_seconds=settings.nova.connect_timeout) as upstream,
+        _running(latch.poll(), admission.refresh()),
+    ):
+        try:
+            health = Health(_checks(shared, worker_service), shared.metrics)
+            passthrough = PassThrough(upstream, endpoint(settings))
+            yield App(own_resources(status, health), idempotent, passthrough)
+        finally:
+            await authenticator.close()
+
+
+def _authenticator(settings: Settings) -> Authenticator:
+    if settings.auth.strategy is Strategy.NOAUTH:
+        return NoAuth()
+    return KeystoneAuthenticator(
+        settings.options,
+        cache_seconds=settings.auth.cache_seconds,
+        timeout_seconds=settings.auth.timeout_seconds,
+    )
+
+
+def _checks(
+    shared: Parts, worker_service: WorkerService | None
+) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+    async def store() -> None:
+        await shared.store.depth()
+
+    async def queue() -> None:
+        await shared.queue.depth()
+
+    async def consuming() -> None:
+        if worker_service is None or not worker_service.consuming:
+            raise Unavailable("the worker does not consume")
+
+    checks = {"store": store, "queue": queue}
+    return checks if worker_service is None else checks | {"worker": consuming}
+
+
+@asynccontextmanager
+async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run these beside the block; cancelled at its end."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,219 @@
+"""Loading: from files, environment and overrides to checked settings, or one clear error."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from oslo_config import cfg
+from oslo_log import log
+
+from dedupd import __version__
+from dedupd.conf import api, auth, default, keystone, nova, queue, retention, seal, store, worker
+from dedupd.conf.unknown import warn_of_unknown
+from dedupd.conf.values import StoreUrl
+from dedupd.errors import ConfigError
+
+PROJECT = "dedupd"
+GROUPS = (default, api, auth, nova, store, queue, worker, retention, seal)
+
+Group = TypeVar("Group")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be configured, checked. Nothing of it changes while dedupd runs.
+
+    ``options`` is what the libraries (oslo.log, keystonemiddleware, keystoneauth) read theirs from;
+    nothing else reads it.
+    """
+
+    region_name: str
+    state_path: Path
+    api: api.ApiSettings
+    auth: auth.AuthSettings
+    nova: nova.NovaSettings
+    store: store.StoreSettings
+    queue: queue.QueueSettings
+    worker: worker.WorkerSettings
+    retention: retention.RetentionSettings
+    seal: seal.SealSettings
+    options: cfg.ConfigOpts = dataclasses.field(repr=False, compare=False)
+
+
+def list_opts() -> list[tuple[cfg.OptGroup | None, list[cfg.Opt]]]:
+    """Dedupd's own options by group, for oslo-config-generator and the sample."""
+    return [(module.GROUP, list(module.OPTIONS)) for module in GROUPS]
+
+
+def load(
+    config_files: Sequence[str | Path] | None = None,
+    *,
+    config_dirs: Sequence[str | Path] = (),
+    defaults: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read and check the configuration. An option that is not known is warned of, not refused.
+
+    What wins, from the strongest: overrides, environment (``OS_NOVA__ENDPOINT``), files (the last
+    one), defaults given here, the options' own.
+
+    Args:
+        config_files: None looks where OpenStack services look (``~/.dedupd``, ``/etc/dedupd``).
+        config_dirs: Directories whose ``*.conf`` files are read after these, sorted by name.
+        defaults: Other defaults than the options' own, such as ``{"auth.strategy": "noauth"}``.
+        overrides: What a command line names, such as ``{"nova.endpoint": "http://..."}``.
+
+    Raises:
+        ConfigError: the first bad value, missing file, or contradiction found.
+    """
+    conf = _registered()
+    try:
+        _parse(conf, config_files, config_dirs)
+        _adjust(conf, defaults or {}, overrides or {})
+        _check_all(conf)
+        settings = _build(conf)
+        _refuse_open_noauth(settings)
+        _refuse_bad_key_file(settings)
+        keystone.prepare(conf, callers=settings.auth.strategy is auth.Strategy.KEYSTONE)
+        _check_all(conf)  # once more: only now are the plugins' options known
+    except cfg.Error as error:
+        raise ConfigError(f"{str(error).rstrip('.')}. Correct the configuration.") from None
+    warn_of_unknown(conf)
+    return settings
+
+
+def _registered() -> cfg.ConfigOpts:
+    conf = cfg.ConfigOpts()
+    log.register_options(conf)
+    for group, options in list_opts():
+        # By name: a group object would carry values from one configuration into the next.
+        conf.register_opts(options, group=group.name if group else None)
+    keystone.register(conf)
+    default.set_defaults(conf)
+    return conf
+
+
+def _parse(
+    conf: cfg.ConfigOpts,
+    config_files: Sequence[str | Path] | None,
+    config_dirs: Sequence[str | Path],
+) -> None:
+    arguments = [word for path in config_files or () for word in ("--config-file", str(path))]
+    arguments += [word for path in config_dirs for word in ("--config-dir", str(path))]
+    for path in config_dirs:
+        if Path(path).exists() and not Path(path).is_dir():
+            raise ConfigError(
+                f"--config-dir {path} is not a directory: name one, or use --config-file."
+            )
+    search: list[str] | None = None if config_files is None else []
+    complaint = io.StringIO()
+    try:
+        # oslo.config prints a bad value of some logging options and exits: take both back.
+        with contextlib.redirect_stderr(complaint):
+            conf(
+                arguments,
+                project=PROJECT,
+                version=__version__,
+                default_config_files=search,
+                default_config_dirs=search,
+            )
+    except SystemExit:
+        raise ConfigError(
+            f"{complaint.getvalue().strip()}. Correct that option in the configuration."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The configuration ({' '.join(arguments)}) cannot be read: {error}. Name text files "
+            "that this user may read."
+        ) from None
+
+
+def _adjust(
+    conf: cfg.ConfigOpts, defaults: Mapping[str, str], overrides: Mapping[str, str]
+) -> None:
+    for change, given in ((conf.set_default, defaults), (conf.set_override, overrides)):
+        for key, value in given.items():
+            group, _, name = key.rpartition(".")
+            try:
+                change(name, value, group or None)
+            except ValueError as error:
+                raise ConfigError(f"[{group or 'DEFAULT'}] {name}: {error}.") from None
+
+
+def _check_all(conf: cfg.ConfigOpts) -> None:
+    """Read every option once, the libraries' too, so that a bad value is found at the start."""
+    for name in conf:
+        value = _checked(conf, name, "DEFAULT")
+        if isinstance(value, cfg.ConfigOpts.GroupAttr):
+            for option in value:
+                _checked(value, option, name)
+
+
+def _checked(values: Mapping[str, Any], name: str, group: str) -> Any:
+    """The value; else an error without oslo.config's wrapping, which names no group."""
+    try:
+        return values[name]
+    except cfg.ConfigSourceValueError as error:
+        rule = error.__context__ or error
+        place = _PLACE.search(str(error))
+        origin = f" (in {place[1]})" if place else ""
+        raise ConfigError(f"[{group}] {name}{origin}: {rule}.") from None
+    except (cfg.NoSuchOptError, cfg.TemplateSubstitutionError) as error:
+        raise ConfigError(
+            f"[{group}] {name}: a $ stands for another option, but {error}. Write $$ for the sign "
+            "itself."
+        ) from None
+
+
+_PLACE = re.compile(r"detail='([^']+)'")
+
+
+def _build(conf: cfg.ConfigOpts) -> Settings:
+    return Settings(
+        region_name=conf.region_name,
+        state_path=conf.state_path,
+        api=_group(api.ApiSettings, conf.api),
+        auth=_group(auth.AuthSettings, conf.auth),
+        nova=_group(nova.NovaSettings, conf.nova),
+        store=store.StoreSettings(_below(conf.state_path, conf.store.url)),
+        queue=_group(queue.QueueSettings, conf.queue),
+        worker=_group(worker.WorkerSettings, conf.worker),
+        retention=_group(retention.RetentionSettings, conf.retention),
+        seal=seal.SealSettings(conf.state_path / conf.seal.key_file),
+        options=conf,
+    )
+
+
+def _group(made: type[Group], values: Mapping[str, Any]) -> Group:
+    """A group's settings: its dataclass's fields are its options."""
+    return made(**values)
+
+
+def _below(state_path: Path, url: StoreUrl) -> StoreUrl:
+    return url if url.path is None else dataclasses.replace(url, path=state_path / url.path)
+
+
+def _refuse_open_noauth(settings: Settings) -> None:
+    if settings.auth.strategy is auth.Strategy.NOAUTH and not settings.api.listen.is_loopback:
+        raise ConfigError(
+            f"[api] listen = {settings.api.listen}: with [auth] strategy = noauth anybody may "
+            "claim to be anyone, so dedupd listens on loopback only. Write 127.0.0.1, or "
+            "strategy = keystone."
+        )
+
+
+def _refuse_bad_key_file(settings: Settings) -> None:
+    """A key file that is not there yet may still be made; one that is there must be readable."""
+    path = settings.seal.key_file
+    if path.exists() and not (path.is_file() and os.access(path, os.R_OK)):
+        raise ConfigError(
+            f"[seal] key_file = {path} is not a file that this user may read. Name the key file, "
+            "or a path where none is yet."
+        )

@@ -1,0 +1,101 @@
+"""The fingerprint: whether a repeat is the same request, and, if not, in which parts it differs.
+
+Taken over a version byte, the path, the sorted query, the microversion and the canonical JSON body
+(raw bytes if it is not JSON). Credentials, User-Agent and request ids are no part of it.
+Everything that is kept is keyed (HMAC-SHA-256): no value can be guessed from a record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+VERSION = b"\x01"
+"""Changes whenever the rules here do: fingerprints of two versions never match."""
+
+MAX_PARTS = 64
+DIGEST_BYTES = 8
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_:.\-]{1,64}")
+
+
+class Fingerprint(msgspec.Struct, frozen=True):
+    """The digest that decides, and a short one for each part that can be named."""
+
+    digest: bytes
+    parts: dict[str, bytes]
+
+
+def take(
+    key: bytes,
+    *,
+    path: str,
+    query: str,
+    microversion: str,
+    document: Any,
+    raw: bytes,
+    user_id: str = "",
+) -> Fingerprint:
+    """The fingerprint of one request.
+
+    Args:
+        key: The identity key.
+        path: The raw path.
+        query: The raw query string; the order of its pairs does not matter.
+        microversion: The one in force, as ``2.96``; empty where none was asked for.
+        document: The parsed JSON body, or ``msgspec.UNSET`` where it is not JSON.
+        raw: The body's bytes; used only where it is not JSON.
+        user_id: Given for what Nova keeps per user (keypairs).
+    """
+    pairs = sorted(parse_qsl(query, keep_blank_values=True))
+    body = ["raw", raw.hex()] if document is msgspec.UNSET else ["json", document]
+    whole = VERSION + _encode([path, pairs, microversion, user_id, *body])
+    parts = {"path": path.encode(), "microversion": microversion.encode()}
+    if pairs:
+        parts["query"] = _encode(pairs)
+    if user_id:
+        parts["user"] = user_id.encode()
+    parts |= {"body": raw} if document is msgspec.UNSET else _body_parts(document)
+    digests = {name: _digest(key, name, value) for name, value in parts.items()}
+    return Fingerprint(hmac.digest(key, whole, hashlib.sha256), digests)
+
+
+def differing(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> list[str]:
+    """The names of the parts that differ between two fingerprints, in alphabetical order."""
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+_RESERVED = frozenset({"path", "query", "microversion", "user", "body"})
+
+
+def _body_parts(document: Any) -> dict[str, bytes]:
+    """``server.flavorRef`` and the like, where the body has that shape; else one for it all."""
+    if not isinstance(document, dict):
+        return {"body": _encode(document)}
+    parts: dict[str, bytes] = {}
+    for name, value in document.items():
+        parts |= _member_parts(name, value) if isinstance(value, dict) else {name: _encode(value)}
+    if len(parts) > MAX_PARTS or not all(map(_PLAIN_NAME.fullmatch, parts)):
+        return {"body": _encode(document)}
+    return {f"body.{name}" if name in _RESERVED else name: value for name, value in parts.items()}
+
+
+def _member_parts(name: str, members: dict[str, Any]) -> dict[str, bytes]:
+    return {f"{name}.{member}": _encode(value) for member, value in members.items()} or {
+        name: b"{}"
+    }
+
+
+def _encode(value: Any) -> bytes:
+    return msgspec.json.encode(value, order="sorted")
+
+
+def _digest(key: bytes, name: str, value: bytes) -> bytes:
+    return hmac.digest(key, b"part\0" + name.encode() + b"\0" + value, hashlib.sha256)[
+        :DIGEST_BYTES
+    ]

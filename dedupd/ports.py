@@ -1,0 +1,220 @@
+"""The three seams: Store, Queue, Cloud. What is above them never names an implementation.
+
+The record in the store is the truth; the queue is only a hint that there is work; the cloud itself
+is asked before anything is sent twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from dedupd.errors import DedupdError, Unavailable
+from dedupd.exchange import Answer, Call
+from dedupd.request import Record, State
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A record as the store holds it, with what it carries (sealed)."""
+
+    record: Record
+    payload: bytes | None = None
+    result: bytes | None = None
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """A worker's lease, as others see it."""
+
+    id: str
+    host: str
+    pid: int
+    lease_until: float
+
+
+class Depth(msgspec.Struct, frozen=True):
+    """How many requests are pending, in all and for each project."""
+
+    total: int
+    by_project: Mapping[str, int]
+
+
+class Query(msgspec.Struct, frozen=True):
+    """Which records to list: newest first, from behind ``marker`` (an id), at most ``limit``."""
+
+    project_id: str | None = None
+    states: frozenset[State] = frozenset()
+    marker: str | None = None
+    limit: int = 100
+
+
+class StoreUnavailable(Unavailable):
+    """The store did not carry the operation out, or nobody can tell whether it did.
+
+    A caller that must know reads the record again; it never guesses.
+    """
+
+
+class Store(Protocol):
+    """Records, moved only by compare-and-swap.
+
+    Every method raises ``StoreUnavailable`` where the store is away, full or locked, and has then
+    either done all of its operation or nothing.
+    """
+
+    async def open(self) -> None:
+        """Make it ready; creates what is missing.
+
+        Raises:
+            ConfigError: of another version, corrupt, or not to be used; it says why.
+        """
+
+    async def close(self) -> None:
+        """Let go of it; what was acknowledged is durable."""
+
+    async def claim(self, record: Record, payload: bytes) -> tuple[bool, Stored]:
+        """Create the record with its payload if its id is free, else say what stands there.
+
+        One atomic operation: of any number of concurrent claims of one id, exactly one wins.
+        An id is free when it has no record, or a released one, which is replaced.
+
+        Returns:
+            ``(True, as created)`` or ``(False, what stands there, with its result)``.
+        """
+
+    async def read(self, ids: Sequence[str]) -> dict[str, Stored]:
+        """The records with these ids, whole; those that are not there are left out.
+
+        Each is read atomically and no older than this call; together they are no snapshot.
+        """
+
+    async def swap(
+        self, before: Record, after: Record, *, result: bytes | None = None, worker: str = ""
+    ) -> Record | None:
+        """Put ``after`` in the place of ``before`` if nothing has changed in between.
+
+        One atomic operation: compares ``before.version`` (and birth), and, where ``worker`` is
+        named, that this worker's lease is alive. ``result`` is stored with it. A record that has
+        ended loses its payload, a tombstone also its result. When a pending record ends, its
+        completion is published to every ``on_completion``.
+
+        Returns:
+            The record as written, with its new version; None where it was not written.
+        """
+
+    async def forget(self, record: Record) -> bool:
+        """Delete the record if nothing has changed since; its token counts as never used."""
+
+    async def pending(self, limit: int) -> list[Record]:
+        """Records in QUEUED, SENDING or UNKNOWN, at most ``limit``, the oldest first.
+
+        Its cost follows the number of pending records, never that of all.
+        """
+
+    async def overdue(self, now: float, limit: int) -> list[Record]:
+        """Records whose ``expires_at`` is past, at most ``limit``; no tombstone is skipped."""
+
+    async def find(self, query: Query) -> list[Record]:
+        """Records by a query, newest first."""
+
+    async def depth(self) -> Depth:
+        """How many are pending."""
+
+    def on_completion(self, listener: Callable[[Stored], None]) -> None:
+        """Call ``listener`` in the event loop with each request that ends from now on.
+
+        A hint: an event may be lost, come twice or late, so a waiter also reads now and then.
+        """
+
+    async def register(self, worker: Worker) -> None:
+        """Take a lease for a worker until ``worker.lease_until``."""
+
+    async def keep_alive(self, worker_id: str, until: float) -> bool:
+        """Prolong a living lease. False: it has ended already, and stays ended."""
+
+    async def retire(self, worker_id: str) -> None:
+        """End a lease now."""
+
+    async def workers(self) -> list[Worker]:
+        """The living leases."""
+
+
+class Delivery(Protocol):
+    """One message taken from the queue."""
+
+    @property
+    def id(self) -> str:
+        """The request's id."""
+
+    def acknowledge(self) -> None:
+        """Take the message off the queue for good. Once; returns at once."""
+
+    def hand_back(self) -> None:
+        """Give the message back for another consumer. Once; returns at once."""
+
+
+class QueueUnavailable(Unavailable):
+    """The broker did not confirm the message; it may be there or not."""
+
+
+class Queue(Protocol):
+    """Ids of requests that have work to do: may be lost, repeated, reordered, never invented."""
+
+    async def open(self) -> None:
+        """Connect, and declare what is missing.
+
+        Raises:
+            QueueUnavailable: no broker within the connection's deadline.
+        """
+
+    async def close(self) -> None:
+        """Stop; unacknowledged messages go back to the broker."""
+
+    async def publish(self, request_id: str) -> None:
+        """Put an id on the queue; returns when the broker has confirmed it.
+
+        Raises:
+            QueueUnavailable: not confirmed in time.
+        """
+
+    async def consume(self, handler: Callable[[Delivery], None], prefetch: int) -> None:
+        """Call ``handler`` in the event loop for each message, until ``stop_consuming``.
+
+        At most ``prefetch`` messages are unacknowledged at any time.
+        """
+
+    async def stop_consuming(self) -> None:
+        """No handler is called after this returns; what is unacknowledged may still be acked."""
+
+    async def depth(self) -> int:
+        """Messages that wait in the queue."""
+
+
+class NotSent(DedupdError):
+    """The cloud could not be reached: not one byte of the request went out."""
+
+    status = 502
+    name = "badGateway"
+
+
+class Lost(DedupdError):
+    """The request may have reached the cloud, but no complete answer came back."""
+
+    status = 502
+    name = "badGateway"
+
+
+class Cloud(Protocol):
+    """The cloud's API, one exchange at a time."""
+
+    async def send(self, call: Call, timeout: float) -> Answer:
+        """Send once and wait for the whole answer; nothing underneath sends again.
+
+        ``timeout`` in seconds runs from the first byte sent: waiting for a connection is not
+        sending.
+
+        Raises:
+            NotSent: refused, unknown host, TLS, or no connection in time: certainly no effect.
+            Lost: anything that went wrong after that.
+        """

@@ -1,0 +1,86 @@
+"""`python -m dedupd.sim`: the simulated Nova as a process.
+
+It prints one JSON line when it is ready to be called, `{"ready": true, "port": ..., "pid": ...}`,
+and serves until SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+import msgspec
+import uvicorn
+
+from dedupd.sim import Settings, SimulatedNova
+from dedupd.sim.app import SimulatedNovaApp
+from dedupd.sim.nova.world import FLAVORS, IMAGE, NETWORK, PORT, VOLUME
+from dedupd.sim.protocol import AbortableProtocol
+
+BACKLOG = 2048
+
+
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the command's options."""
+    parser = argparse.ArgumentParser(prog="python -m dedupd.sim", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="port; 0 picks a free one")
+    parser.add_argument("--seed", type=int, help="fixes ids and passwords (not generated keys)")
+    parser.add_argument(
+        "--build-seconds", type=float, default=0.5, help="time from BUILD to ACTIVE"
+    )
+    parser.add_argument(
+        "--instances-quota", type=int, default=-1, help="servers per project; -1: no limit"
+    )
+    parser.add_argument(
+        "--keypairs-quota", type=int, default=100, help="key pairs per user; -1: no limit"
+    )
+    return parser.parse_args(arguments)
+
+
+def ready_line(host: str, port: int) -> str:
+    """Return what a caller needs to know, as one line of JSON."""
+    facts = {
+        "ready": True,
+        "port": port,
+        "pid": os.getpid(),
+        "compute_url": f"http://{host}:{port}/v2.1",
+        "image": IMAGE,
+        "flavor": FLAVORS[0].id,
+        "network": NETWORK,
+        "free_ports": [PORT],
+        "volume_boot": VOLUME,
+    }
+    return msgspec.json.encode(facts).decode()
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Listen, say so, and serve until a signal ends it."""
+    settings = Settings(
+        build_seconds=options.build_seconds,
+        instances_quota=options.instances_quota,
+        key_pairs_quota=options.keypairs_quota,
+    )
+    nova = SimulatedNova(seed=options.seed, settings=settings)
+    config = uvicorn.Config(
+        SimulatedNovaApp(nova),
+        loop="uvloop",
+        http=AbortableProtocol,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    listener = socket.create_server((options.host, options.port), backlog=BACKLOG)
+    sys.stdout.write(ready_line(options.host, listener.getsockname()[1]) + "\n")
+    sys.stdout.flush()
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    serve(parsed())

@@ -1,0 +1,1 @@
+"""The model of Nova: rows, routes and views, without any I/O."""

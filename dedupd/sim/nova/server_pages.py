@@ -1,0 +1,73 @@
+"""GET /servers as pages: which rows, in which order, from where, how many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from dedupd.sim.nova.call import Call
+from dedupd.sim.nova.server_filters import spans_projects, tests_for
+from dedupd.sim.nova.server_query import effective_options
+from dedupd.sim.nova.wire import Fault
+from dedupd.sim.nova.world import Server, World
+
+
+def listed(world: World, call: Call) -> tuple[list[Server], bool]:
+    """Return the page of servers that the query asks for, and whether the page is full.
+
+    Raises Nova's Fault 400 for malformed parameters and 403 for what only administrators may ask.
+    """
+    options = effective_options(call)
+    tests = tests_for(call, options)
+    rows = _candidates(world, call, options)
+    found = [server for server in rows if all(test(server, call.now) for test in tests)]
+    return _page(world, call, _sorted(call, found))
+
+
+def _candidates(world: World, call: Call, options: dict[str, str]) -> Iterable[Server]:
+    """Return the rows worth testing: by a tag where one is asked for, else by project, or all."""
+    if "tags" in options:
+        return world.tagged.get(options["tags"].split(",")[0], {}).values()
+    if spans_projects(call, options):
+        return world.servers.values()
+    return world.projects.get(call.caller.project, {}).values()
+
+
+_SORT_COLUMNS: dict[str, Callable[[Server], Any]] = {
+    "created_at": lambda server: int(server.created),
+    "display_name": lambda server: server.name,
+    "updated_at": lambda server: server.updated,
+    "launch_index": lambda server: server.launch_index,
+    "hostname": lambda server: server.hostname,
+    "uuid": lambda server: server.id,
+    "user_id": lambda server: server.user,
+}
+
+
+def _sorted(call: Call, found: list[Server]) -> list[Server]:
+    """Order the rows: newest first unless asked otherwise; within one second, by id."""
+    keys = [value for name, value in call.query if name == "sort_key" and value in _SORT_COLUMNS]
+    directions = [value for name, value in call.query if name == "sort_dir"]
+    keys = keys or ["created_at"]
+    directions += [directions[-1] if directions else "desc"] * (len(keys) - len(directions))
+    ordered = sorted(found, key=lambda server: server.id)
+    for key, direction in reversed(list(zip(keys, directions, strict=False))):
+        ordered.sort(key=_SORT_COLUMNS[key], reverse=direction == "desc")
+    return ordered
+
+
+def _page(world: World, call: Call, found: list[Server]) -> tuple[list[Server], bool]:
+    marker = call.last("marker")
+    if marker is not None:
+        if marker not in world.servers:
+            raise Fault(400, f"marker [{marker}] not found")
+        found = _after(call, found, world.servers[marker])
+    most = world.settings.page_limit
+    limit = min(int(call.last("limit") or most), most)
+    return found[:limit], 0 < limit <= len(found)
+
+
+def _after(call: Call, found: list[Server], marker: Server) -> list[Server]:
+    """Return the rows after the marker, which itself need not be among them."""
+    rows = found if marker in found else _sorted(call, [*found, marker])
+    return rows[rows.index(marker) + 1 :]

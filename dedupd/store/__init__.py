@@ -1,0 +1,1 @@
+"""Where records are kept: the implementations of ``dedupd.ports.Store``."""

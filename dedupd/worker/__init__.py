@@ -1,0 +1,1 @@
+"""The worker: takes requests off the queue and carries each out exactly once."""

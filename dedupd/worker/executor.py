@@ -1,0 +1,260 @@
+"""Carrying one request out: write, send once, commit.
+
+The order is the promise: the record says SENDING before a byte goes out, the answer is committed
+by compare-and-swap, and whoever loses that race undoes what nobody will ever name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tenacity
+from oslo_log import log
+
+from dedupd import outcome, request
+from dedupd.cloud.ask import CannotAsk
+from dedupd.errors import BadGateway
+from dedupd.exchange import Answer
+from dedupd.metrics import Metrics
+from dedupd.outcome import Outcome, Retry
+from dedupd.ports import Cloud, Lost, NotSent, Store
+from dedupd.request import State, Verdict
+from dedupd.seal import Keys
+from dedupd.sealed import seal_answer
+from dedupd.worker import policies
+from dedupd.worker.job import Job, commit
+from dedupd.worker.lease import Lease
+
+LOG = log.getLogger(__name__)
+
+RELEASED_SECONDS = 60.0
+"""How long a released answer stays for those who wait for it."""
+
+
+class Step(enum.Enum):
+    """What comes after a send."""
+
+    ENDED = "ended"
+    AGAIN = "again"
+    RECONCILE = "reconcile"
+
+
+@dataclass(frozen=True)
+class Next:
+    """A step, and for AGAIN the seconds that Nova asked to wait."""
+
+    step: Step
+    pause: float | None = None
+
+
+UNREACHABLE = Answer(
+    status=BadGateway.status,
+    headers=((b"content-type", b"application/json"),),
+    body=BadGateway("Nova could not be reached; nothing was sent.").fault_body(),
+)
+"""What is released in the end where nothing could be sent."""
+
+ENDED = Next(Step.ENDED)
+RECONCILE = Next(Step.RECONCILE)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long things may take, in seconds, and how much at once."""
+
+    send: float
+    connect: float
+    settle: float
+    retry: float
+    result: float
+    in_flight: int
+
+
+class Executor:
+    """Sends requests and commits their answers."""
+
+    def __init__(
+        self,
+        store: Store,
+        cloud: Cloud,
+        keys: Keys,
+        lease: Lease,
+        limits: Limits,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._cloud = cloud
+        self._keys = keys
+        self._lease = lease
+        self._limits = limits
+        self._metrics = metrics
+        self._clock = clock
+        self._slots = asyncio.Semaphore(limits.in_flight)
+
+    async def send(self, job: Job) -> Step:
+        """Send a QUEUED (or settled) request, again and again while that has no effect.
+
+        Returns:
+            ENDED: it is done, released, or in other hands. RECONCILE: it is SENDING and ours, and
+            nobody can tell what happened. Never AGAIN.
+        """
+        sending = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_result(lambda found: found.step is Step.AGAIN),
+            wait=_resend_wait,
+            stop=tenacity.stop_never,
+        )
+        found: Next = await sending(self._send_once, job)
+        return found.step
+
+    async def finish(self, job: Job, answer: Answer, resource: request.Resource | None) -> bool:
+        """Commit an answer as the request's; False where another worker moved it first."""
+        done = request.finish(
+            job.record,
+            self._clock(),
+            status=answer.status,
+            resource=resource,
+            keep=self._limits.result,
+        )
+        sealed = seal_answer(self._keys, job.record, answer)
+        written = await commit(self._store, job.record, done, sealed)
+        if written is not None:
+            job.advance(written)
+            self._metrics.ended.labels(State.DONE.label).inc()
+        return written is not None
+
+    async def _send_once(self, job: Job) -> Next:
+        async with self._slots:
+            if not await self._may_exist(job):
+                return await self._without_effect(job, UNREACHABLE, Retry.ALWAYS)
+            if not await self._begin(job):
+                return ENDED
+            with self._metrics.in_flight.track_inprogress():
+                answer, ruling = await self._exchange(job)
+        self._metrics.attempts.labels(ruling.outcome.value).inc()
+        if ruling.outcome is Outcome.AMBIGUOUS:
+            return RECONCILE
+        if ruling.outcome is Outcome.DEFINITE:
+            await self._settle(job, answer)
+            return ENDED
+        return await self._without_effect(job, answer, ruling.retry)
+
+    async def _may_exist(self, job: Job) -> bool:
+        """Note whether it exists before the first send; False: the cloud cannot be asked."""
+        if job.record.attempts or job.record.existed is not None or job.probe is None:
+            return True
+        try:
+            existed = await job.probe.existed(job.errand, job.asker)
+        except CannotAsk as error:
+            LOG.info("%s: not sent, the cloud cannot be asked: %s", job.record.id, error)
+            return False
+        job.advance(request.note_existed(job.record, existed))
+        return True
+
+    async def _begin(self, job: Job) -> bool:
+        """Write SENDING; False: the record is in other hands, or this worker may not send.
+
+        Where the lease runs short between the write and the send, the record stays SENDING and
+        is reconciled like that of a dead worker.
+        """
+        sending = request.begin_send(
+            job.record,
+            self._lease.worker_id,
+            self._clock(),
+            self._limits.connect + self._limits.send,
+        )
+        if not self._lease.may_send():
+            LOG.warning("%s: not sent, too little of the lease is left", job.record.id)
+            return False
+        written = await self._store.swap(job.record, sending, worker=self._lease.worker_id)
+        if written is not None:
+            job.advance(written)
+        return written is not None and self._lease.may_send()
+
+    async def _exchange(self, job: Job) -> tuple[Answer, outcome.Ruling]:
+        """Send once; the answer, or one that stands for what went wrong, and the ruling on it."""
+        payload = job.errand.payload
+        call = job.probe.prepare(job.errand) if job.probe else payload.call
+        try:
+            answer = await self._cloud.send(call, self._limits.send)
+        except (NotSent, Lost) as error:
+            ruling = outcome.NOT_SENT if isinstance(error, NotSent) else outcome.LOST
+            job.advance(self._ended_attempt(job, ruling, None, error.message))
+            body = error.fault_body()
+            headers = ((b"content-type", b"application/json"),)
+            return Answer(error.status, headers, body), ruling
+        ruling = outcome.classify(answer)
+        job.advance(self._ended_attempt(job, ruling, answer.status, ""))
+        return answer, ruling
+
+    def _ended_attempt(
+        self, job: Job, ruling: outcome.Ruling, status: int | None, detail: str
+    ) -> request.Record:
+        verdict = _VERDICTS[ruling.outcome]
+        return request.end_attempt(job.record, verdict, self._clock(), status=status, detail=detail)
+
+    async def _settle(self, job: Job, answer: Answer) -> None:
+        """Commit a definite answer; where the race is lost, undo what nobody will name."""
+        made = 200 <= answer.status < 300
+        resource = job.probe.resource(job.errand, answer) if job.probe and made else None
+        if await self.finish(job, answer, resource) or resource is None:
+            return
+        LOG.warning("%s: another worker moved the record while this one sent", job.record.id)
+        await self._compensate(job, resource)
+
+    async def _compensate(self, job: Job, resource: request.Resource) -> None:
+        """Delete what we made if the record is done and names something else."""
+        standing = (await self._store.read([job.record.id])).get(job.record.id)
+        named = standing.record.resource if standing else None
+        if standing is None or standing.record.state is not State.DONE or named == resource:
+            return
+        if job.probe and await job.probe.discard(job.errand, resource, job.asker):
+            self._metrics.compensated.inc()
+            LOG.error(
+                "%s: deleted %s %s: made by a worker that had lost the request; the record "
+                "names %s",
+                job.record.id,
+                resource.type,
+                resource.id,
+                named.id if named else "nothing",
+            )
+
+    async def _without_effect(self, job: Job, answer: Answer, retry: Retry) -> Next:
+        """Again if that can help and there is time, else released with this answer."""
+        now = self._clock()
+        pause = outcome.retry_after(answer)
+        again = retry is Retry.ALWAYS or (retry is Retry.IF_ASKED and pause is not None)
+        queued = request.requeue(job.record, now + self._limits.retry)
+        until = queued.retry_until or now
+        if again and now + (pause or 0.0) < until:
+            written = await commit(self._store, job.record, queued)
+            if written is None:
+                return ENDED
+            job.advance(written)
+            return Next(Step.AGAIN, pause)
+        await self._release(job, answer)
+        return ENDED
+
+    async def _release(self, job: Job, answer: Answer) -> None:
+        released = request.release(
+            job.record, self._clock(), status=answer.status, keep=RELEASED_SECONDS
+        )
+        sealed = seal_answer(self._keys, job.record, answer)
+        await commit(self._store, job.record, released, sealed)
+        self._metrics.ended.labels(State.RELEASED.label).inc()
+
+
+_VERDICTS = {
+    Outcome.DEFINITE: Verdict.ANSWERED,
+    Outcome.NO_EFFECT: Verdict.NO_EFFECT,
+    Outcome.AMBIGUOUS: Verdict.AMBIGUOUS,
+}
+
+
+def _resend_wait(state: tenacity.RetryCallState) -> float:
+    """What Nova asked for, else the policy."""
+    found = state.outcome.result() if state.outcome else ENDED
+    return found.pause if found.pause is not None else policies.RESEND_WAIT(state)

@@ -1,0 +1,77 @@
+"""The worker's lease: proof to the others, and to itself, that it may send."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Callable
+
+from oslo_log import log
+
+from dedupd.ports import Store, StoreUnavailable, Worker
+
+LOG = log.getLogger(__name__)
+
+SEND_MARGIN = 0.3
+"""The share of the lease that must be left when a send begins."""
+
+
+class Lease:
+    """Keeps one worker registered; a lost lease is never revived: a new identity is taken.
+
+    Args:
+        store: Where the lease stands.
+        seconds: How long it lives without being kept alive.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(self, store: Store, seconds: float, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._clock = clock
+        self._until = 0.0
+        self.worker_id = ""
+
+    async def take(self) -> None:
+        """Register under a fresh identity.
+
+        Raises:
+            StoreUnavailable: not registered.
+        """
+        until = self._clock() + self._seconds
+        worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        await self._store.register(Worker(worker_id, socket.gethostname(), os.getpid(), until))
+        self.worker_id, self._until = worker_id, until
+
+    async def keep(self) -> None:
+        """Keep it alive for ever, at a third of its length; cancel to stop."""
+        while True:
+            await asyncio.sleep(self._seconds / 3)
+            try:
+                await self._prolong()
+            except StoreUnavailable as error:
+                LOG.warning("The lease of %s was not kept alive: %s", self.worker_id, error)
+
+    async def give_up(self) -> None:
+        """End the lease, so that others take over at once."""
+        self._until = 0.0
+        await self._store.retire(self.worker_id)
+
+    def may_send(self) -> bool:
+        """Whether enough of the lease is left to begin a send."""
+        return self._until - self._clock() >= SEND_MARGIN * self._seconds
+
+    async def _prolong(self) -> None:
+        until = self._clock() + self._seconds
+        if await self._store.keep_alive(self.worker_id, until):
+            self._until = until
+            return
+        LOG.error(
+            "The lease of %s ended (the process was paused, or the store away, for longer than "
+            "%g s); going on under a new identity.",
+            self.worker_id,
+            self._seconds,
+        )
+        await self.take()

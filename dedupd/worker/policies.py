@@ -1,0 +1,39 @@
+"""Every retry of the worker, in one place. Nothing beside these repeats anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tenacity
+
+from dedupd.ports import StoreUnavailable
+
+COMMIT = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_exception_type(StoreUnavailable),
+    wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
+    stop=tenacity.stop_never,
+)
+"""An answer of Nova is not given up: it is committed until it stands, or the worker stops."""
+
+RESEND_WAIT = tenacity.wait_random_exponential(multiplier=0.5, max=10)
+"""Seconds before a request that had no effect is sent again, where Nova does not say when."""
+
+LOOK_WAIT = tenacity.wait_exponential(multiplier=0.25, max=15)
+"""Seconds between two looks for a lost effect: 0.25, 0.5, 1, ... 15."""
+
+REVISIT_SECONDS = (5.0, 15.0, 60.0, 300.0, 900.0)
+"""Seconds between the sweeper's looks at an unknown; the last one repeats."""
+
+
+def looking(remaining: Callable[[], float]) -> tenacity.AsyncRetrying:
+    """Look until there is a verdict, and exactly when ``remaining()`` seconds have run out."""
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        left = remaining()
+        return min(LOOK_WAIT(state), left) if left > 0 else LOOK_WAIT(state)
+
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_result(lambda verdict: verdict is None),
+        wait=wait,
+        stop=tenacity.stop_never,
+    )

@@ -1,0 +1,182 @@
+"""Finding out what became of a request whose answer was lost: look in the cloud, then decide.
+
+Nothing is sent again before a look that began after the settle time has found nothing: until
+then, what was sent may still arrive and take effect.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+from oslo_log import log
+
+from dedupd import request
+from dedupd.cloud.ask import CannotAsk
+from dedupd.cloud.probes.base import Absent, Finding, Found, Spoiled, Undecided
+from dedupd.metrics import Metrics
+from dedupd.ports import Store
+from dedupd.request import Record, State, Verdict
+from dedupd.worker import policies
+from dedupd.worker.executor import Executor, Limits
+from dedupd.worker.job import Job, commit
+from dedupd.worker.lease import Lease
+
+LOG = log.getLogger(__name__)
+
+NO_PROBE = "Its answer was lost, and no probe can tell whether a %s took effect in Nova."
+
+
+class Decision(enum.Enum):
+    """What a reconciliation comes to."""
+
+    ENDED = "ended"
+    SEND_AGAIN = "send again"
+
+
+class Reconciler:
+    """Decides SENDING records of nobody, and ambiguous answers.
+
+    Args:
+        duplicates: ``report`` or ``delete``: what to do with effects beyond the one that counts.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        lease: Lease,
+        limits: Limits,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        duplicates: str,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._lease = lease
+        self._limits = limits
+        self._metrics = metrics
+        self._clock = clock
+        self._duplicates = duplicates
+
+    async def take_over(self, record: Record) -> Record | None:
+        """Make a SENDING record ours, which fences its old owner off; None: others were faster.
+
+        Raises:
+            StoreUnavailable: nobody knows; the sweeper comes back to it.
+        """
+        ended = request.end_attempt(record, Verdict.AMBIGUOUS, self._clock(), detail="worker gone")
+        kept = ended if record.sending.verdict is Verdict.SENDING else record
+        ours = request.take_over(kept, self._lease.worker_id)
+        return await self._store.swap(record, ours, worker=self._lease.worker_id)
+
+    async def decide(self, job: Job) -> Decision:
+        """Look until it can be decided; then commit the decision, or say to send again."""
+        if job.probe is None:
+            await self._give_up(job, NO_PROBE % job.record.route)
+            return Decision.ENDED
+        settled_at = job.record.sending.send_deadline + self._limits.settle
+
+        async def once() -> Decision | None:
+            return await self._look_once(job, settled_at)
+
+        looking = policies.looking(lambda: settled_at - self._clock())
+        decision: Decision = await looking(once)
+        return decision
+
+    async def revisit(self, job: Job) -> bool:
+        """Look once for what is UNKNOWN: adopted if it is found, otherwise it stays so."""
+        finding = await self._look(job)
+        return isinstance(finding, Found) and await self._adopt(job, finding)
+
+    async def _look_once(self, job: Job, settled_at: float) -> Decision | None:
+        """One look; None: nothing can be decided yet."""
+        began = self._clock()
+        finding = await self._look(job)
+        if isinstance(finding, Found):
+            await self._adopt(job, finding)
+            return Decision.ENDED
+        if isinstance(finding, Spoiled):
+            return await self._discard(job, finding)
+        if finding is not None and began < settled_at:
+            return None
+        if isinstance(finding, Absent):
+            absent = request.end_attempt(
+                job.record, Verdict.ABSENT, self._clock(), detail="not found after settling"
+            )
+            job.advance(absent)
+            return Decision.SEND_AGAIN
+        if finding is None and began < settled_at + self._limits.retry:
+            return None
+        reason = finding.reason if isinstance(finding, Undecided) else "Nova cannot be asked."
+        await self._give_up(job, reason)
+        return Decision.ENDED
+
+    async def _look(self, job: Job) -> Finding | None:
+        """One look, counted; None: the cloud did not tell."""
+        if job.probe is None:
+            return Undecided(NO_PROBE % job.record.route)
+        try:
+            finding = await job.probe.look(job.errand, job.asker)
+        except CannotAsk as error:
+            LOG.warning("%s: cannot look: %s", job.record.id, error)
+            self._metrics.findings.labels("cannot-ask").inc()
+            return None
+        self._metrics.findings.labels(type(finding).__name__.lower()).inc()
+        return finding
+
+    async def _adopt(self, job: Job, found: Found) -> bool:
+        """Commit the answer that was lost."""
+        resource = found.resource
+        LOG.info("%s: adopted %s %s", job.record.id, resource.type, resource.id)
+        adopted = request.end_attempt(
+            job.record, Verdict.ADOPTED, self._clock(), status=found.answer.status
+        )
+        job.advance(adopted)
+        ended = await self._executor.finish(job, found.answer, resource)
+        if found.surplus:
+            await self._surplus(job, found)
+        return ended
+
+    async def _surplus(self, job: Job, found: Found) -> None:
+        """Report what was made beyond the one that counts; delete it if that is configured."""
+        self._metrics.surplus.inc(len(found.surplus))
+        LOG.error(
+            "%s: made more than once: kept %s, also found %s",
+            job.record.id,
+            found.resource.id,
+            ", ".join(found.surplus),
+        )
+        if self._duplicates != "delete" or job.probe is None:
+            return
+        for surplus in found.surplus:
+            extra = request.Resource(found.resource.type, surplus)
+            try:
+                await job.probe.discard(job.errand, extra, job.asker)
+            except CannotAsk as error:
+                LOG.error("%s: %s was not deleted: %s", job.record.id, surplus, error)
+
+    async def _discard(self, job: Job, spoiled: Spoiled) -> Decision | None:
+        """Remove what is of no use to anybody, fenced like a send."""
+        ours = await self._store.swap(job.record, job.record, worker=self._lease.worker_id)
+        if ours is None:
+            return Decision.ENDED
+        job.advance(ours)
+        if job.probe is None or not self._lease.may_send():
+            return None
+        try:
+            gone = await job.probe.discard(job.errand, spoiled.resource, job.asker)
+        except CannotAsk as error:
+            LOG.warning("%s: cannot discard: %s", job.record.id, error)
+            return None
+        resource = spoiled.resource
+        LOG.info("%s: %s %s: %s", job.record.id, resource.type, resource.id, spoiled.detail)
+        return Decision.SEND_AGAIN if gone else None
+
+    async def _give_up(self, job: Job, reason: str) -> None:
+        LOG.warning("%s: outcome unknown: %s", job.record.id, reason)
+        unknown = request.give_up(job.record, reason)
+        written = await commit(self._store, job.record, unknown)
+        if written is not None:
+            job.advance(written)
+            self._metrics.ended.labels(State.UNKNOWN.label).inc()

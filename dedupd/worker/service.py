@@ -1,0 +1,179 @@
+"""One worker: consumes ids, keeps its lease, sweeps, and stops without losing anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from oslo_log import log
+
+from dedupd.metrics import Metrics
+from dedupd.ports import Delivery, Queue, Store, StoreUnavailable
+from dedupd.request import Record, State
+from dedupd.seal import Unsealable
+from dedupd.worker.executor import Executor, Step
+from dedupd.worker.job import Job, Opener
+from dedupd.worker.lease import Lease
+from dedupd.worker.reconciler import Decision, Reconciler
+from dedupd.worker.sweeper import Sweeper
+
+LOG = log.getLogger(__name__)
+
+MAX_REVISITS = 8
+"""How many unknowns are looked for at once."""
+
+
+class WorkerService:
+    """Carries requests out until it is told to stop.
+
+    Args:
+        prefetch: How many messages it holds at once; more than it sends at once, since some wait.
+        sweep_seconds: How often it sweeps.
+        stop_seconds: How long a stop waits for what is in flight.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        queue: Queue,
+        opener: Opener,
+        executor: Executor,
+        reconciler: Reconciler,
+        lease: Lease,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        tombstone_seconds: float,
+        prefetch: int,
+        sweep_seconds: float,
+        stop_seconds: float,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._opener = opener
+        self._executor = executor
+        self._reconciler = reconciler
+        self._lease = lease
+        self._prefetch = prefetch
+        self._sweep_seconds = sweep_seconds
+        self._stop_seconds = stop_seconds
+        self._in_hand: dict[str, asyncio.Task[None]] = {}
+        self._background: list[asyncio.Task[None]] = []
+        self._revisits = asyncio.Semaphore(MAX_REVISITS)
+        self.consuming = False
+        self._sweeper = Sweeper(
+            store=store,
+            queue=queue,
+            metrics=metrics,
+            clock=clock,
+            tombstone_seconds=tombstone_seconds,
+            worker_id=lambda: lease.worker_id,
+            in_hand=self._in_hand.__contains__,
+            adopt=lambda record: self._start(record.id, self._adopt(record)),
+            revisit=lambda record: self._start(record.id, self._revisit(record)),
+        )
+
+    async def start(self) -> None:
+        """Take the lease and begin to consume.
+
+        Raises:
+            StoreUnavailable, QueueUnavailable: not started.
+        """
+        await self._lease.take()
+        await self._queue.consume(self._deliver, self._prefetch)
+        self.consuming = True
+        self._background = [
+            asyncio.create_task(self._lease.keep(), name="lease"),
+            asyncio.create_task(self._sweeper.run(self._sweep_seconds), name="sweeper"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop taking; finish what is in flight, as far as the time goes; hand back the rest."""
+        self.consuming = False
+        await self._queue.stop_consuming()
+        background = self._background
+        sweeper = background.pop() if background else None
+        if sweeper is not None:
+            sweeper.cancel()
+        if self._in_hand:
+            await asyncio.wait(self._in_hand.values(), timeout=self._stop_seconds)
+        left = [*self._in_hand.values(), *background]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, *([sweeper] if sweeper else []), return_exceptions=True)
+        try:
+            await self._lease.give_up()
+        except StoreUnavailable as error:
+            LOG.warning("The lease was not given up and ends by itself: %s", error)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        """Take one message; an id that is in hand already is a repeated hint."""
+        if delivery.id in self._in_hand:
+            delivery.acknowledge()
+            return
+        self._start(delivery.id, self._take(delivery))
+
+    def _start(self, request_id: str, work: Coroutine[Any, Any, None]) -> None:
+        if request_id in self._in_hand:
+            work.close()
+            return
+        task = asyncio.create_task(work)
+        self._in_hand[request_id] = task
+        task.add_done_callback(lambda done: self._let_go(request_id, done))
+
+    def _let_go(self, request_id: str, task: asyncio.Task[None]) -> None:
+        del self._in_hand[request_id]
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, (StoreUnavailable, Unsealable)):
+            LOG.warning("%s: left to the sweeper: %s", request_id, error)
+        else:
+            LOG.error("%s: left to the sweeper", request_id, exc_info=error)
+
+    async def _take(self, delivery: Delivery) -> None:
+        """Carry a queued request out; anything else is not this message's business.
+
+        The message is done with as soon as the record says more than it: a request in doubt is
+        found by its record, however long it takes and whoever dies.
+        """
+        try:
+            doubtful = await self._send(delivery.id)
+        except asyncio.CancelledError:
+            delivery.hand_back()
+            raise
+        except BaseException:
+            delivery.acknowledge()
+            raise
+        delivery.acknowledge()
+        if doubtful is not None:
+            await self._resolve(doubtful)
+
+    async def _send(self, request_id: str) -> Job | None:
+        """Send a queued request; the job where its outcome is in doubt."""
+        stored = (await self._store.read([request_id])).get(request_id)
+        if stored is None or stored.record.state is not State.QUEUED:
+            return None
+        job = self._opener.open(stored)
+        return job if await self._executor.send(job) is Step.RECONCILE else None
+
+    async def _resolve(self, job: Job) -> None:
+        """Reconcile, and send again where that is the decision, until the request has ended."""
+        while await self._reconciler.decide(job) is Decision.SEND_AGAIN:
+            if await self._executor.send(job) is Step.ENDED:
+                return
+
+    async def _adopt(self, record: Record) -> None:
+        """Reconcile what a worker that is gone left SENDING."""
+        ours = await self._reconciler.take_over(record)
+        stored = (await self._store.read([record.id])).get(record.id)
+        if ours is None or stored is None or stored.record != ours:
+            return
+        await self._resolve(self._opener.open(stored))
+
+    async def _revisit(self, record: Record) -> None:
+        """Look once for an unknown."""
+        async with self._revisits:
+            stored = (await self._store.read([record.id])).get(record.id)
+            if stored is not None and stored.record.state is State.UNKNOWN:
+                await self._reconciler.revisit(self._opener.open(stored))

@@ -1,0 +1,142 @@
+"""Lost answers and errors on demand, at the edge of Nova's API, outside Nova.
+
+PUT /__fault__ sets the rules, a JSON list of
+
+    {"method": "POST", "path": "/servers$", "fault": "drop-after", "times": 1, "seconds": 1}
+
+where `path` is a regular expression searched in the path, `method` and `path` may be left out
+(any), `times` says how many requests it hits (1), and `fault` is one of
+
+    drop-before   the connection is closed; Nova never sees the request
+    drop-after    Nova handles it, then the connection is closed without a byte of answer
+    delay-before  Nova gets the request `seconds` later
+    delay-after   Nova handles it, the answer is held back `seconds`
+    NNN-before    answered with status NNN; Nova never sees the request
+    NNN-after     Nova handles it, then it is answered with status NNN
+
+The first rule with `times` left that fits a request is used. GET /__fault__ returns the rules as
+they are now, and `seen`: method and path of every request since they were set (the last 10,000).
+"""
+
+import collections
+import errno
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from realnova.web import SOCKET, Application, Environ, StartResponse
+
+HOOK = "/__fault__"
+_KINDS = re.compile(r"(drop|delay|[2-5][0-9][0-9])-(before|after)")
+_KEYS = {"method", "path", "fault", "times", "seconds"}
+
+Rule = dict[str, Any]
+
+
+class Dropped(ConnectionResetError):
+    """For cheroot: the peer is gone, as it takes it. It lets go of the connection in silence."""
+
+
+class Faults:
+    """The WSGI application around Nova's that carries out the rules."""
+
+    def __init__(self, nova: Application) -> None:
+        self._nova = nova
+        self._lock = threading.Lock()
+        self._rules: list[Rule] = []
+        self._seen: collections.deque[tuple[str, str]] = collections.deque(maxlen=10_000)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Pass a request on to Nova, or do to it what a rule says."""
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        if path == HOOK:
+            return self._hook(environ, start_response)
+        rule = self._use_rule(method, path)
+        if rule is None:
+            return self._nova(environ, start_response)
+        kind, _, when = rule["fault"].partition("-")
+        answer = _Answer.of(self._nova, environ) if when == "after" else None
+        if kind == "drop":
+            _drop(environ)
+        if kind != "delay":
+            return _Answer.injected(kind).send(start_response)
+        time.sleep(rule.get("seconds", 1))
+        return (answer or _Answer.of(self._nova, environ)).send(start_response)
+
+    def _use_rule(self, method: str, path: str) -> Rule | None:
+        """Write the request down; the rule for it, used once more."""
+        with self._lock:
+            self._seen.append((method, path))
+            for rule in self._rules:
+                fits = rule.get("method", method) == method and re.search(rule["path"], path)
+                if fits and rule["times"] > 0:
+                    rule["times"] -= 1
+                    return rule
+        return None
+
+    def _hook(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "PUT":
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            try:
+                rules = [_checked(rule) for rule in json.loads(body or b"[]")]
+            except (ValueError, re.error) as error:
+                return _Answer("400 Bad Request", [], str(error).encode()).send(start_response)
+            with self._lock:
+                self._rules = rules
+                self._seen.clear()
+        with self._lock:
+            body = json.dumps({"rules": self._rules, "seen": list(self._seen)}).encode()
+        headers = [("Content-Type", "application/json")]
+        return _Answer("200 OK", headers, body).send(start_response)
+
+
+class _Answer:
+    """A whole answer of a WSGI application."""
+
+    def __init__(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    @classmethod
+    def of(cls, application: Application, environ: Environ) -> "_Answer":
+        """What `application` answers."""
+        begun: list[tuple[str, list[tuple[str, str]]]] = []
+        chunks = application(environ, lambda status, headers, *_: begun.append((status, headers)))
+        body = b"".join(chunks)
+        return cls(*begun[-1], body)
+
+    @classmethod
+    def injected(cls, status: str) -> "_Answer":
+        """One that Nova has nothing to do with."""
+        body = b"injected by realnova\n"
+        return cls(f"{status} Injected", [("Content-Type", "text/plain")], body)
+
+    def send(self, start_response: StartResponse) -> list[bytes]:
+        """Give it to the server."""
+        start_response(self.status, self.headers)
+        return [self.body]
+
+
+def _checked(rule: Rule) -> Rule:
+    """The rule with its defaults.
+
+    Raises:
+        ValueError: it has an unknown key or fault.
+        re.error: its path is not a regular expression.
+    """
+    if unknown := set(rule) - _KEYS:
+        raise ValueError(f"unknown key {min(unknown)!r} in a rule: it takes {sorted(_KEYS)}")
+    if not _KINDS.fullmatch(str(rule.get("fault"))):
+        raise ValueError(f"unknown fault {rule.get('fault')!r}: it must match {_KINDS.pattern}")
+    re.compile(rule.setdefault("path", ""))
+    rule.setdefault("times", 1)
+    return rule
+
+
+def _drop(environ: Environ) -> NoReturn:
+    """Take the connection away from under the server, so that not a byte is sent."""
+    environ[SOCKET].shutdown(socket.SHUT_RDWR)
+    raise Dropped(errno.ECONNRESET, "dropped on purpose")

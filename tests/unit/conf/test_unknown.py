@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dedupd.conf import Settings, load
+
+NOAUTH = {"auth.strategy": "noauth"}
+KEYSTONE = """[keystone_authtoken]
+auth_type = password
+auth_url = http://controller:5000/v3
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[api]\nhold_secnds = 1\n", "[api] hold_secnds is not a known option, did you mean hold_"),
+        ("[api]\nzzz = 1\n", "[api] zzz is not a known option; it has no effect"),
+        ("[DEFAULT]\nregion = 1\n", "[DEFAULT] region is not a known option, did you mean region_"),
+        ("[nowa]\nendpoint = x\n", "[nowa] is not a known group, did you mean nova?"),
+        ("[service_user]\nauth_tipe = x\n", "did you mean auth_type?"),
+    ],
+)
+def test_it_is_named(
+    text: str,
+    complaint: str,
+    loaded: Callable[..., Settings],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loaded(text)
+    assert len(caplog.messages) == 1
+    assert complaint in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[DEFAULT]\ndebug = true\nlog_dir = /srv\n[API]\nlisten = 127.0.0.1:1\n",
+        "[oslo_messaging_rabbit]\nwhatever = 1\n[cache]\nwhatever = 1\n",
+        "[service_user]\nauth_plugin = password\nauth_url = http://c/v3\nuser_name = x\n",
+        "[keystone_authtoken]\nwhatever = 1\n",
+    ],
+)
+def test_what_is_known_or_a_librarys_is_not_named(
+    text: str, loaded: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded(text)
+    assert "it has no effect" not in caplog.text
+
+
+def test_keystonemiddlewares_options_are_known_when_it_is_used(
+    loaded: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+) -> None:
+    text = f"{KEYSTONE}memcache_servers = controller:1\nmemcached_server = controller:1\n"
+    loaded(text, defaults={})
+    named = [message for message in caplog.messages if "it has no effect" in message]
+    assert len(named) == 1
+    assert "memcached_server is not a known option, did you mean memcached_servers?" in named[0]
+
+
+def test_every_file_is_looked_through(
+    written: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "more"
+    directory.mkdir()
+    (directory / "1.conf").write_text("[api]\nsecond = 1\n")
+    (directory / "1.txt").write_text("[api]\nthird = 1\n")
+    load([written("[api]\nfirst = 1\n")], config_dirs=[directory], defaults=NOAUTH)
+    assert "[api] first is" in caplog.text
+    assert "[api] second is" in caplog.text
+    assert "third" not in caplog.text
