@@ -28,7 +28,8 @@ run: $(VENV)/installed ## start dedupd: NOVA=http://controller:8774, else a simu
 demo: $(VENV)/installed ## a retry storm with lost answers and a kill, live, in under 20 seconds
 	exec $(BIN)/dedupd demo
 
-test: $(VENV)/installed-test $(VENV)/installed-nova ## every test, the real Nova's included
+test: $(VENV)/installed-test ## every test, the real Nova's included
+	PYTHON='$(PYTHON)' tests/nova/real/setup
 	$(BIN)/coverage erase
 	$(BIN)/pytest -n auto --cov --cov-report=
 	$(BIN)/coverage report --fail-under=90
@@ -54,7 +55,7 @@ bench: $(VENV)/installed-bench ## measure against the peers; docs/performance.md
 	$(BIN)/python -m bench
 
 clean: ## remove what building and testing leave; the environments too
-	rm -rf $(VENV) build dist *.egg-info htmlcov .coverage .coverage.* .hypothesis \
+	rm -rf $(VENV) .venv-nova build dist *.egg-info htmlcov .coverage .coverage.* .hypothesis \
 		.mypy_cache .pytest_cache .ruff_cache
 	find dedupd tests $(wildcard bench) -name __pycache__ -prune -exec rm -rf {} +
 
@@ -74,7 +75,3 @@ $(VENV)/installed-test: $(METADATA) | $(BIN)/python
 $(VENV)/installed-bench: $(METADATA) | $(BIN)/python
 	$(PIP) --editable '.[bench]'
 	touch $@ $(VENV)/installed
-
-$(VENV)/installed-nova: $(wildcard tests/nova/real/setup tests/nova/real/freeze.txt) | $(BIN)/python
-	tests/nova/real/setup
-	touch $@

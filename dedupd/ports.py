@@ -96,8 +96,8 @@ class Store(Protocol):
 
         One atomic operation: compares ``before.version`` (and birth), and, where ``worker`` is
         named, that this worker's lease is alive. ``result`` is stored with it. A record that has
-        ended loses its payload, a tombstone also its result. When a pending record ends, its
-        completion is published to every ``on_completion``.
+        ended loses its payload, a tombstone also its result. When a record stops being awaited
+        (it has ended, or is unknown), that is published to every ``on_completion``.
 
         Returns:
             The record as written, with its new version; None where it was not written.
@@ -122,7 +122,7 @@ class Store(Protocol):
         """How many are pending."""
 
     def on_completion(self, listener: Callable[[Stored], None]) -> None:
-        """Call ``listener`` in the event loop with each request that ends from now on.
+        """Call ``listener`` in the event loop with each request that is no longer awaited.
 
         A hint: an event may be lost, come twice or late, so a waiter also reads now and then.
         """

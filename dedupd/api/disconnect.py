@@ -68,7 +68,7 @@ class Disconnect:
     ) -> None:
         self._receive = receive
         self._idle_seconds = idle_seconds
-        self._after = after
+        self._after = after if idle_seconds is None else min(after, idle_seconds)
         self.body_pending = body_pending
         """Whether there is more of the caller's body to receive."""
         self.receiving = False

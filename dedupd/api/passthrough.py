@@ -10,12 +10,12 @@ trailers, informational answers (1xx), a lone ``?`` without a query, and the cas
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator
 
 import aiohttp
+from multidict import istr
 from starlette.types import Receive, Scope, Send
 from yarl import URL
 
@@ -35,7 +35,9 @@ after 5 s (KeepAliveTimeout); a request that crosses that close is lost."""
 _READ_BUFFER = 32 * 1024  # aiohttp stops reading at twice this
 _HEADER_LIMIT = 64 * 1024  # uvicorn sets none on what comes in; Keystone's PKI tokens were 8 KiB
 _BODYLESS = frozenset((204, 304))
-_NOT_BY_AIOHTTP = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_ALWAYS_ADDED = (istr("Accept"), istr("Accept-Encoding"), istr("User-Agent"))
+_ADDED_WITH_BODY = (*_ALWAYS_ADDED, istr("Content-Type"))
+_Body = bytes | AsyncIterator[bytes] | None
 
 
 class UploadTimeout(DedupdError):
@@ -57,8 +59,9 @@ def open_upstream(
 ) -> aiohttp.ClientSession:
     """A session that adds nothing to a request and takes nothing from an answer.
 
-    No headers of its own, no cookies, no decompression, no proxy from the environment. The caller
-    closes it. Must be called while the event loop runs.
+    No cookies, no decompression, no proxy from the environment; PassThrough sees to it that no
+    headers of aiohttp's own are added. The caller closes it. Must be called while the event
+    loop runs.
 
     Args:
         connections: how many may be open to Nova at once; further requests wait for a free one.
@@ -71,7 +74,6 @@ def open_upstream(
         ),
         timeout=aiohttp.ClientTimeout(sock_connect=connect_seconds),
         cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=_NOT_BY_AIOHTTP,
         auto_decompress=False,
         trust_env=False,
         read_bufsize=_READ_BUFFER,
@@ -112,16 +114,14 @@ class PassThrough:
             BadGateway, GatewayTimeout, UploadTimeout, BadRequest: nothing has been answered yet,
                 and the error is the answer to give.
         """
-        body_length = _announced_length(scope)
-        client = Disconnect(receive, body_pending=body_length != 0)
+        length = _announced_length(scope)
+        client = Disconnect(receive, body_pending=length != 0, idle_seconds=self._idle_seconds)
         began = False
         try:
             with client:
-                async with asyncio.timeout(self._idle_seconds) as deadline:
-                    moving = _Moving(client, deadline, self._idle_seconds)
-                    answer = await self._ask(scope, body_length, moving)
-                    began = True
-                    await moving.down(answer, send, extra)
+                answer = await self._ask(scope, await _upload(client, length))
+                began = True
+                await _relay(answer, send, client, extra)
         except ClientGone:
             LOG.debug("The caller of %s %s is gone", scope["method"], scope["path"])
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -133,16 +133,18 @@ class PassThrough:
                 *(self._endpoint, scope["method"], scope["path"], error),
             )
 
-    async def _ask(
-        self, scope: Scope, body_length: int | None, moving: _Moving
-    ) -> aiohttp.ClientResponse:
+    async def _ask(self, scope: Scope, body: _Body) -> aiohttp.ClientResponse:
         """Sends the request and returns when the head of the final answer has arrived."""
         method = scope["method"]
+        headers = hop.as_text(hop.forwarded(scope))
+        bodyless = body is None and method not in aiohttp.ClientRequest.POST_METHODS
+        added = _ALWAYS_ADDED if bodyless else _ADDED_WITH_BODY
         answer = await self._upstream.request(
             method,
             self._target(scope),
-            headers=hop.as_text(hop.forwarded(scope)),
-            data=await moving.up(body_length),
+            headers=headers,
+            skip_auto_headers=[name for name in added if name not in headers] or None,
+            data=body,
             allow_redirects=False,
             middlewares=_ONCE if method in _REPEATED_BY_AIOHTTP else (),
         )
@@ -175,62 +177,47 @@ class PassThrough:
         return refusal(f"{self._endpoint} {happened}{detail}. {consequence}")
 
 
-class _Moving:
-    """A request's body on its way up and its answer's on its way down.
+async def _upload(client: Disconnect, length: int | None) -> _Body:
+    """The request's body as aiohttp takes it: none, a small one whole, or a stream.
 
-    Whatever moves puts the deadline off.
+    Args:
+        client: gives the body.
+        length: as announced; None where only the end of the body will tell.
     """
+    if length == 0:
+        return None
+    if length is None or length > SMALL_BODY:
+        return _parts(client)
+    body: bytes = (await client.receive()).get("body", b"")
+    while client.body_pending:
+        body += (await client.receive()).get("body", b"")
+    return body
 
-    __slots__ = ("_client", "_deadline", "_idle_seconds", "_loop")
 
-    def __init__(self, client: Disconnect, deadline: asyncio.Timeout, idle_seconds: float) -> None:
-        self._client = client
-        self._deadline = deadline
-        self._idle_seconds = idle_seconds
-        self._loop = asyncio.get_running_loop()
+async def _parts(client: Disconnect) -> AsyncIterator[bytes]:
+    while client.body_pending:
+        yield (await client.receive()).get("body", b"")
 
-    async def up(self, length: int | None) -> bytes | AsyncIterator[bytes] | None:
-        """The request's body as aiohttp takes it: none, a small one whole, or a stream.
 
-        Args:
-            length: as announced; None where only the end of the body will tell.
-        """
-        if length == 0:
-            return None
-        parts = self._parts()
-        if length is None or length > SMALL_BODY:
-            return parts
-        return b"".join([part async for part in parts])
-
-    async def _parts(self) -> AsyncIterator[bytes]:
-        while self._client.body_pending:
-            message = await self._client.receive()
-            self._put_off()
-            yield message.get("body", b"")
-
-    async def down(
-        self, answer: aiohttp.ClientResponse, send: Send, extra: hop.Fields | None
-    ) -> None:
-        """Relays the answer; its connection is free again, or closed, afterwards."""
-        headers = hop.end_to_end(answer.raw_headers)
-        if answer.status in _BODYLESS:
-            # uvicorn would insist on that many bytes.
-            headers = [field for field in headers if field[0].lower() != b"content-length"]
-        if extra:
-            headers += extra
-        try:
-            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-            content, more = answer.content, True
-            while more:
-                part = await content.readany()
-                more = not content.at_eof()
-                await send({"type": "http.response.body", "body": part, "more_body": more})
-                self._put_off()
-        finally:
-            answer.close()  # nothing to close if the answer came to its end
-
-    def _put_off(self) -> None:
-        self._deadline.reschedule(self._loop.time() + self._idle_seconds)
+async def _relay(
+    answer: aiohttp.ClientResponse, send: Send, client: Disconnect, extra: hop.Fields | None
+) -> None:
+    """Sends the answer down; its connection is free again, or closed, afterwards."""
+    headers = hop.end_to_end(answer.raw_headers)
+    if answer.status in _BODYLESS:  # uvicorn would insist on as many bytes as were announced
+        headers = [field for field in headers if field[0].lower() != b"content-length"]
+    if extra:
+        headers += extra
+    try:
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        content, more = answer.content, True
+        while more:
+            part = await content.readany()
+            more = not content.at_eof()
+            await send({"type": "http.response.body", "body": part, "more_body": more})
+            client.moved()
+    finally:
+        answer.close()  # nothing is left to close of one that came to its end
 
 
 def _announced_length(scope: Scope) -> int | None:

@@ -9,10 +9,10 @@ from dedupd.ports import Queue
 
 
 def open_queue(url: str, name: str) -> Queue:
-    """The queue behind a URL, still to be opened with ``Queue.open``.
+    """The queue behind a URL; it is still to be opened with ``Queue.open``.
 
-    ``name`` is the queue's name on the broker. Each ``memory://`` queue is a broker of its own,
-    which lives as long as the object: what was not acknowledged is there again after ``close`` and
+    ``name`` is the queue's name on the broker. Every ``memory://`` is a broker of its own that
+    lives as long as the object: what was not acknowledged is there again after ``close`` and
     ``open``.
 
     Raises:
@@ -21,10 +21,17 @@ def open_queue(url: str, name: str) -> Queue:
     scheme = urlsplit(url).scheme
     if scheme != "memory":
         raise ConfigError(
-            f"[queue] url: {scheme or 'no'}:// is not supported, write memory://. Of kombu's other "
-            "transports, filesystem, sqlalchemy and etcd lose the messages of a consumer that was "
-            "killed (measured), and the rest have not been shown to keep them."
+            f"[queue] url: {scheme or 'no scheme'} is not supported, write memory://. "
+            "kombu's filesystem, SQL and etcd transports lose the messages of a consumer that was "
+            "killed (measured), and nothing shows that its others do not."
         )
-    from dedupd.queue.kombu import KombuQueue
+    return _memory(url, name)
 
-    return KombuQueue(url, name)
+
+def _memory(url: str, name: str) -> Queue:
+    from dedupd.queue.broker import Broker, private_memory
+    from dedupd.queue.kombu import KombuQueue
+    from dedupd.queue.link import InlineLink
+
+    transport = private_memory()
+    return KombuQueue(lambda: Broker(url, name, transport), InlineLink)

@@ -1,7 +1,7 @@
-"""The broker as kombu shows it: blocking, and used by one thread only.
+"""The broker as kombu shows it: blocking, and used in one thread only.
 
-kombu's channels are used directly, without its Consumer and Producer: they cost more than the
-channel itself, and all that is sent is an id as plain text.
+kombu's channels are used directly, without its Consumer and Producer, which would add the coding
+of bodies and of headers: all that is sent is an id as plain text.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any
 
 from kombu.connection import Connection
 from kombu.transport import memory, virtual
@@ -22,7 +22,15 @@ CONNECT_SECONDS = 5.0
 """How long one attempt to connect may take."""
 
 Reply = asyncio.Future[Any]
-"""What a caller in the event loop waits for; only ever touched there."""
+"""What a caller in the event loop waits for; it is touched nowhere else."""
+
+Operation = Callable[["Broker", Any, Reply | None], None]
+Command = tuple[Operation, Any, Reply | None]
+Answers = list[tuple[Reply, Any]]
+"""Replies and their values."""
+
+Arrived = list[tuple[str, Any]]
+"""Ids of messages that have come in, and their tags."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _CONSUMER = "dedupd"
@@ -36,92 +44,107 @@ def private_memory() -> type:
     kombu's own keeps them in class attributes, by queue name alone (the URL does not count), and
     forgets what a channel had not acknowledged when it closes.
     """
-
-    class PrivateChannel(memory.Channel):
-        queues: ClassVar[dict[str, Any]] = {}
-        do_restore = True
-        body_encoding = None
-
-    class PrivateTransport(memory.Transport):
-        Channel = PrivateChannel
-        global_state = _state()
-
-    return PrivateTransport
+    channel = {"queues": {}, "do_restore": True, "body_encoding": None}
+    transport = {
+        "Channel": type("PrivateChannel", (memory.Channel,), channel),
+        "global_state": _state(),
+    }
+    return type("PrivateTransport", (memory.Transport,), transport)
 
 
 class Broker:
     """One connection with one channel; made, used and closed in one thread.
 
-    What an operation has to say to the event loop gathers in ``replies`` and ``arrived``, until
-    the thread takes it over there. Any error that an operation raises ends the connection.
+    An error that an operation raises is the end of the connection.
     """
 
-    def __init__(self, url: str, name: str, transport: type | None) -> None:
+    def __init__(self, url: str, name: str, transport: type | None = None) -> None:
         self.running = True
-        self.replies: list[tuple[Reply, Any]] = []
-        self.arrived: list[tuple[str, Any]] = []
         self._name = name
+        self._answers: Answers = []
+        self._arrived: Arrived = []
         self._consuming = False
         self._connection = _connect(url, transport=transport, connect_timeout=CONNECT_SECONDS)
         self._channel: Any = self._connection.channel()
         self._channel.queue_declare(queue=name, durable=True, auto_delete=False)
 
-    def publish(self, reply: Reply, request_id: str) -> None:
-        """Put an id on the queue; the reply is its confirmation."""
-        message = self._channel.prepare_message(
-            request_id, content_type="text/plain", content_encoding="utf-8"
-        )
-        self._channel.basic_publish(message, exchange="", routing_key=self._name)
-        self.replies.append((reply, None))
-
-    def consume(self, reply: Reply, prefetch: int) -> None:
-        """Let messages come in, at most ``prefetch`` of them unacknowledged."""
-        self._channel.basic_qos(0, prefetch, False)
-        self._channel.basic_consume(
-            queue=self._name, no_ack=False, callback=self._arrive, consumer_tag=_CONSUMER
-        )
-        self._consuming = True
-        self.replies.append((reply, None))
-
-    def cancel(self, reply: Reply, _argument: None) -> None:
-        """Let no more messages come in; those that are here stay here."""
-        self._channel.basic_cancel(_CONSUMER)
-        self._consuming = False
-        self.replies.append((reply, None))
-
-    def depth(self, reply: Reply, _argument: None) -> None:
-        """Count the messages that wait."""
-        declared = self._channel.queue_declare(queue=self._name, passive=True)
-        self.replies.append((reply, declared.message_count))
-
-    def acknowledge(self, _reply: None, tag: Any) -> None:
-        """Take a message off the queue."""
-        self._channel.basic_ack(tag)
-
-    def hand_back(self, _reply: None, tag: Any) -> None:
-        """Give a message back to the queue."""
-        self._channel.basic_reject(tag, requeue=True)
-
-    def stop(self, _reply: None, _argument: None) -> None:
-        """End the thread, once all that was asked before is done."""
-        self.running = False
-
-    def drain(self) -> None:
-        """Take in what has come, as far as the prefetch allows, without waiting for more."""
+    def perform(self, commands: Iterable[Command]) -> tuple[Answers, Arrived]:
+        """Carry out commands, and take in the messages that have come, waiting for nothing."""
+        for operation, argument, reply in commands:
+            operation(self, argument, reply)
         if self._consuming:
-            with suppress(TimeoutError):
-                while True:
-                    self._connection.drain_events(timeout=0)
+            self._drain()
+        answers, self._answers = self._answers, []
+        arrived, self._arrived = self._arrived, []
+        return answers, arrived
 
     def close(self) -> None:
         """Disconnect; what is unacknowledged goes back to the queue."""
         self._connection.close()
 
+    def greet(self, _argument: None, reply: Reply | None) -> None:
+        """Answer that the connection stands."""
+        self._answer(reply)
+
+    def stop(self, _argument: None, reply: Reply | None) -> None:
+        """Ask for the end, once all that was commanded before is done."""
+        self.running = False
+        self._answer(reply)
+
+    def publish(self, request_id: str, reply: Reply | None) -> None:
+        """Put an id on the queue; the reply is the broker's confirmation."""
+        message = self._channel.prepare_message(
+            request_id, content_type="text/plain", content_encoding="utf-8"
+        )
+        self._channel.basic_publish(message, exchange="", routing_key=self._name)
+        self._answer(reply)
+
+    def consume(self, prefetch: int, reply: Reply | None) -> None:
+        """Let messages come in, at most ``prefetch`` of them unacknowledged."""
+        self.cancel(None, None)
+        self._channel.basic_qos(0, prefetch, False)
+        self._channel.basic_consume(
+            queue=self._name, no_ack=False, callback=self._arrive, consumer_tag=_CONSUMER
+        )
+        self._consuming = True
+        self._answer(reply)
+
+    def cancel(self, _argument: None, reply: Reply | None) -> None:
+        """Let no more messages come in; those that have come can still be settled."""
+        if self._consuming:
+            self._channel.basic_cancel(_CONSUMER)
+            self._consuming = False
+        self._answer(reply)
+
+    def depth(self, _argument: None, reply: Reply | None) -> None:
+        """Count the messages that wait."""
+        declared = self._channel.queue_declare(queue=self._name, passive=True)
+        self._answer(reply, declared.message_count)
+
+    def acknowledge(self, tag: Any, reply: Reply | None) -> None:
+        """Take a message off the queue."""
+        self._channel.basic_ack(tag)
+        self._answer(reply)
+
+    def hand_back(self, tag: Any, reply: Reply | None) -> None:
+        """Give a message back to the queue."""
+        self._channel.basic_reject(tag, requeue=True)
+        self._answer(reply)
+
+    def _answer(self, reply: Reply | None, value: Any = None) -> None:
+        if reply is not None:
+            self._answers.append((reply, value))
+
+    def _drain(self) -> None:
+        with suppress(TimeoutError):  # nothing has come, or the prefetch is reached
+            while True:
+                self._connection.drain_events(timeout=0)
+
     def _arrive(self, message: Any) -> None:
         body = message.body
         text = body.decode("ascii", "replace") if isinstance(body, bytes) else str(body)
         if _ID.fullmatch(text):
-            self.arrived.append((text, message.delivery_tag))
+            self._arrived.append((text, message.delivery_tag))
             return
-        LOG.warning("queue %s: dropped a message that is no request's id: %.64r", self._name, text)
+        LOG.warning("queue %s: a message is no request's id, dropped: %.64r", self._name, text)
         self._channel.basic_reject(message.delivery_tag, requeue=False)

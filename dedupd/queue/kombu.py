@@ -5,83 +5,89 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from dedupd.ports import Delivery, QueueUnavailable
-from dedupd.queue.broker import CONNECT_SECONDS, Broker, private_memory
-from dedupd.queue.thread import Arrived, BrokerThread, Operation
+from dedupd.queue.broker import Broker, Operation
+from dedupd.queue.delivery import Message
+from dedupd.queue.link import CLOSED, Link
 
 LOG = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 5.0
-"""How long the broker may take to confirm a message, or anything else that it is asked."""
-
-
-class KombuDelivery:
-    """One message; bound to the connection that it came by: after its end, nothing happens."""
-
-    __slots__ = ("_tag", "_thread", "id")
-
-    def __init__(self, request_id: str, thread: BrokerThread, tag: Any) -> None:
-        self.id = request_id
-        self._thread: BrokerThread | None = thread
-        self._tag = tag
-
-    def acknowledge(self) -> None:
-        """See ``Delivery.acknowledge``; after the first of both calls, nothing happens."""
-        self._settle(Broker.acknowledge)
-
-    def hand_back(self) -> None:
-        """See ``Delivery.hand_back``; after the first of both calls, nothing happens."""
-        self._settle(Broker.hand_back)
-
-    def _settle(self, operation: Operation) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.tell(operation, self._tag)
+"""How long the broker may take to confirm a message, or to do anything else."""
 
 
 class KombuQueue:
-    """``dedupd.ports.Queue`` on a broker that kombu can talk to; see ``open_queue``.
+    """``dedupd.ports.Queue`` on a broker that kombu can talk to; made by ``open_queue``.
 
-    Methods are for one event loop. ``deadline`` in seconds is for each call.
+    For one event loop, from ``open`` to ``close``. ``link`` says where the broker's blocking calls
+    are made; ``deadline`` in seconds is for each method. A handler that raises is logged, and its
+    message stays unacknowledged until ``close``.
     """
 
-    def __init__(self, url: str, name: str, deadline: float = DEADLINE_SECONDS) -> None:
-        transport = private_memory()
-        self._connect = lambda: Broker(url, name, transport)
-        self._name = name
+    def __init__(
+        self,
+        connect: Callable[[], Broker],
+        link: type[Link],
+        deadline: float = DEADLINE_SECONDS,
+    ) -> None:
+        self._connect = connect
+        self._make_link = link
         self._deadline = deadline
-        self._thread: BrokerThread | None = None
+        self._link: Link | None = None
         self._handler: Callable[[Delivery], None] | None = None
 
     async def open(self) -> None:
-        """See ``Queue.open``; nothing happens if it is open."""
-        if self._thread is None:
-            thread = self._thread = BrokerThread(self._connect, self._arrive)
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await thread.start()
+        """See ``Queue.open``; if it is open, nothing happens."""
+        if self._link is not None:
+            return
+        link = self._link = self._make_link(self._connect, self._arrive)
+        try:
+            await self._ask(Broker.greet, None)
+        except BaseException:
+            self._link = None
+            link.abandon("it could not be opened")
+            raise
 
     async def close(self) -> None:
-        """See ``Queue.close``; again or at the same time: returns when it is closed."""
-        thread, self._handler = self._thread, None
-        if thread is not None:
-            await thread.stop()
-            self._thread = None
+        """See ``Queue.close``; called again, or by several, it returns when it is closed."""
+        link, self._handler = self._link, None
+        if link is None:
+            return
+        try:
+            async with asyncio.timeout(self._deadline):
+                await link.stop()
+        except TimeoutError:
+            LOG.error("the queue's broker does not let go within %g s: left", self._deadline)
+            link.abandon(CLOSED)
+        if self._link is link:
+            self._link = None
 
     async def publish(self, request_id: str) -> None:
         """See ``Queue.publish``."""
         await self._ask(Broker.publish, request_id)
 
     async def consume(self, handler: Callable[[Delivery], None], prefetch: int) -> None:
-        """See ``Queue.consume``."""
+        """See ``Queue.consume``; called again, it takes the place of the first."""
+        await self.stop_consuming()
         self._handler = handler
-        await self._ask(Broker.consume, prefetch)
+        try:
+            await self._ask(Broker.consume, prefetch)
+        except BaseException:
+            self._handler = None
+            raise
 
     async def stop_consuming(self) -> None:
-        """See ``Queue.stop_consuming``."""
-        await self._ask(Broker.cancel, None)
-        self._handler = None
+        """See ``Queue.stop_consuming``; harmless if nothing is consumed, or it is closed."""
+        if self._handler is None:
+            return
+        try:
+            with suppress(QueueUnavailable):  # then nothing comes either
+                await self._ask(Broker.cancel, None)
+        finally:
+            self._handler = None
 
     async def depth(self) -> int:
         """See ``Queue.depth``."""
@@ -89,17 +95,28 @@ class KombuQueue:
         return depth
 
     async def _ask(self, operation: Operation, argument: Any) -> Any:
-        if self._thread is None:
-            raise QueueUnavailable(f"The queue {self._name} is not open.")
+        if self._link is None:
+            raise QueueUnavailable("The queue is not open.")
         try:
             async with asyncio.timeout(self._deadline):
-                return await self._thread.submit(operation, argument)
+                return await self._link.submit(operation, argument)
         except TimeoutError:
             raise QueueUnavailable(
-                f"The queue {self._name} did not answer within {self._deadline:g} s."
+                f"The queue's broker did not answer within {self._deadline:g} s."
             ) from None
 
-    def _arrive(self, arrived: Arrived) -> None:
-        for request_id, tag in arrived:
-            delivery = KombuDelivery(request_id, self._thread, tag)
-            self._handler(delivery)
+    def _arrive(self, messages: list[Message]) -> None:
+        for message in messages:
+            if self._handler is None:
+                message.hand_back()
+            else:
+                _handle(self._handler, message)
+        if self._handler is None and self._link is not None:
+            self._link.tell(Broker.cancel, None)  # who asked for them has given up
+
+
+def _handle(handler: Callable[[Delivery], None], message: Message) -> None:
+    try:
+        handler(message)
+    except Exception:
+        LOG.exception("a queue's handler failed with %s", message.id)

@@ -33,7 +33,6 @@ class SimulatedNovaApp:
     def __init__(self, nova: SimulatedNova, faults: Faults | None = None) -> None:
         self.nova = nova
         self.faults = faults or Faults()
-        self._late: set[asyncio.TimerHandle] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; there is nothing to do at start and stop."""
@@ -51,25 +50,26 @@ class SimulatedNovaApp:
 
     async def _compute(self, scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
         fate = self.faults.strike(scope["method"], scope["path"])
-        answer = self._carried_out(fate, scope, body)
-        if fate.answer_after:
-            await asyncio.sleep(fate.answer_after)
+        answer = await self._carried_out(fate, scope, body)
+        if fate.after:
+            await asyncio.sleep(fate.after)
         if fate.status == 0:
             await _abort(scope, receive)
-        elif answer is not None and fate.status is None:
+        elif fate.status is not None:
+            await _respond(send, _injected(fate.status))
+        elif answer is not None:
             await _respond(send, answer)
-        else:
-            await _respond(send, _injected(fate.status or 503))
 
-    def _carried_out(self, fate: Fate, scope: Scope, body: bytes) -> Answer | None:
+    async def _carried_out(self, fate: Fate, scope: Scope, body: bytes) -> Answer | None:
         """Let the request take effect when its fate says; return Nova's answer if it is known."""
         if fate.effect is Effect.NEVER:
             return None
-        if fate.effect is Effect.AT_ONCE:
-            return self._handle(scope, body)
-        loop = asyncio.get_running_loop()
-        loop.call_later(fate.effect_after, self._handle, scope, body)
-        return None
+        if fate.effect is Effect.LATE:
+            asyncio.get_running_loop().call_later(fate.before, self._handle, scope, body)
+            return None
+        if fate.before:
+            await asyncio.sleep(fate.before)
+        return self._handle(scope, body)
 
     def _handle(self, scope: Scope, body: bytes) -> Answer:
         query = scope["query_string"]

@@ -7,6 +7,7 @@ either: `{"method": "POST", "path": "/servers$", "fault": "drop-after", "times":
 |---|---|---|
 | drop-before | the connection closes without a byte | nothing |
 | drop-after | the connection closes without a byte | the request takes effect |
+| delay-before | the answer, `seconds` late | the request takes effect `seconds` later |
 | delay-after | the answer, `seconds` late | the request takes effect at once |
 | NNN-before | status NNN | nothing |
 | NNN-after | status NNN | the request takes effect |
@@ -20,19 +21,21 @@ from __future__ import annotations
 
 import random
 import re
+from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
 import msgspec
 
-SEEN_LIMIT = 1000
+SEEN_LIMIT = 10_000
+_KNOWN = "drop, delay or a status, -before or -after (drop-after, 503-before); late-commit"
 
 
 class Effect(Enum):
-    """When the request takes effect in Nova."""
+    """Whether the request takes effect in Nova, and whether the answer waits for that."""
 
     NEVER = "never"
-    AT_ONCE = "at once"
+    IN_TIME = "in time"
     LATE = "late"
 
 
@@ -40,13 +43,14 @@ class Fate(msgspec.Struct, frozen=True):
     """What befalls one request.
 
     `status` None leaves Nova's answer, 0 closes the connection without a byte, any other number
-    replaces the answer. `answer_after` and `effect_after` are seconds.
+    replaces the answer. `before` is how many seconds pass before the effect, `after` how many
+    between it and the answer; an answer waits for the effect unless that is LATE.
     """
 
-    effect: Effect = Effect.AT_ONCE
+    effect: Effect = Effect.IN_TIME
     status: int | None = None
-    answer_after: float = 0.0
-    effect_after: float = 0.0
+    before: float = 0.0
+    after: float = 0.0
 
 
 UNHARMED = Fate()
@@ -79,14 +83,15 @@ class Rule(msgspec.Struct, forbid_unknown_fields=True):
     def fate(self) -> Fate:
         """Return what befalls a request that this rule strikes."""
         if self.fault == "late-commit":
-            return Fate(Effect.LATE, self.status, effect_after=self.seconds)
+            return Fate(Effect.LATE, self.status, before=self.seconds)
+        if self.fault == "delay-before":
+            return Fate(before=self.seconds)
         if self.fault == "delay-after":
-            return Fate(answer_after=self.seconds)
+            return Fate(after=self.seconds)
         matched = re.fullmatch(r"(drop|[1-5]\d\d)-(before|after)", self.fault)
         if matched is None:
-            known = "drop-before, drop-after, delay-after, NNN-before, NNN-after, late-commit"
-            raise BadRule(f"unknown fault {self.fault!r}; known: {known}")
-        effect = Effect.AT_ONCE if matched[2] == "after" else Effect.NEVER
+            raise BadRule(f"unknown fault {self.fault!r}; known: {_KNOWN}")
+        effect = Effect.IN_TIME if matched[2] == "after" else Effect.NEVER
         return Fate(effect, 0 if matched[1] == "drop" else int(matched[1]))
 
 
@@ -95,7 +100,7 @@ class Faults:
 
     def __init__(self) -> None:
         self.rules: list[Rule] = []
-        self.seen: list[tuple[str, str]] = []
+        self.seen: deque[tuple[str, str]] = deque(maxlen=SEEN_LIMIT)
         self._chances: list[Callable[[], float]] = []
 
     def replace(self, document: bytes) -> None:
@@ -105,7 +110,7 @@ class Faults:
         except msgspec.DecodeError as error:
             raise BadRule(f"fault rules must be a JSON list of rules: {error}") from None
         self.rules = rules
-        self.seen = []
+        self.seen.clear()
         self._chances = [random.Random(rule.seed).random for rule in rules]
 
     def report(self) -> bytes:
@@ -115,8 +120,6 @@ class Faults:
     def strike(self, method: str, path: str) -> Fate:
         """Return the fate of a request: that of the first rule that matches, used up by one."""
         self.seen.append((method, path))
-        if len(self.seen) > SEEN_LIMIT:
-            del self.seen[: SEEN_LIMIT // 2]
         for rule, chance in zip(self.rules, self._chances, strict=True):
             if _matches(rule, method, path) and chance() < rule.probability:
                 rule.times -= 1

@@ -68,8 +68,9 @@ class MemoryStore:
             None if after.state is State.TOMBSTONE else _or(result, standing.result),
         )
         self._requests[before.id] = written
-        if not after.state.pending and before.id in self._pending:
-            del self._pending[before.id]
+        if not after.state.pending:
+            self._pending.pop(before.id, None)
+        if before.state.awaited and not after.state.awaited:
             self._publish(written)
         return written.record
 

@@ -154,7 +154,7 @@ class SqliteStore:
             return _stamped(after, version) if written else None
 
         def done(record: Record | None) -> None:
-            if record is not None and before.state.pending and not record.state.pending:
+            if record is not None and before.state.awaited and not record.state.awaited:
                 self._publish(Stored(record, result=result))
 
         return await self._group.run(None, write, done)

@@ -73,6 +73,20 @@ class Limits:
     in_flight: int
 
 
+def _resend_wait(state: tenacity.RetryCallState) -> float:
+    """What Nova asked for, else the policy."""
+    found = state.outcome.result() if state.outcome else ENDED
+    return found.pause if found.pause is not None else policies.RESEND_WAIT(state)
+
+
+RESENDING = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_result(lambda found: found.step is Step.AGAIN),
+    wait=_resend_wait,
+    stop=tenacity.stop_never,
+)
+"""Sends what had no effect again, until it has one or is released (``[nova] retry_seconds``)."""
+
+
 class Executor:
     """Sends requests and commits their answers."""
 
@@ -102,12 +116,15 @@ class Executor:
             ENDED: it is done, released, or in other hands. RECONCILE: it is SENDING and ours, and
             nobody can tell what happened. Never AGAIN.
         """
-        sending = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_result(lambda found: found.step is Step.AGAIN),
-            wait=_resend_wait,
-            stop=tenacity.stop_never,
-        )
-        found: Next = await sending(self._send_once, job)
+        found = await self._send_once(job)
+        if found.step is not Step.AGAIN:
+            return found.step
+        known = [found]
+
+        async def once() -> Next:
+            return known.pop() if known else await self._send_once(job)
+
+        found = await RESENDING.copy()(once)
         return found.step
 
     async def finish(self, job: Job, answer: Answer, resource: request.Resource | None) -> bool:
@@ -252,9 +269,3 @@ _VERDICTS = {
     Outcome.NO_EFFECT: Verdict.NO_EFFECT,
     Outcome.AMBIGUOUS: Verdict.AMBIGUOUS,
 }
-
-
-def _resend_wait(state: tenacity.RetryCallState) -> float:
-    """What Nova asked for, else the policy."""
-    found = state.outcome.result() if state.outcome else ENDED
-    return found.pause if found.pause is not None else policies.RESEND_WAIT(state)

@@ -9,7 +9,7 @@ import msgspec
 from dedupd.cloud import routes
 from dedupd.cloud.ask import Asker, ServiceUser
 from dedupd.cloud.probes.base import Errand, Probe
-from dedupd.ports import Cloud, Store, Stored
+from dedupd.ports import Cloud, Store, Stored, StoreUnavailable
 from dedupd.request import Record
 from dedupd.seal import Keys
 from dedupd.sealed import open_payload
@@ -83,7 +83,10 @@ async def commit(
         standing = (await store.read([before.id])).get(before.id)
         return standing.record if standing and _same(standing.record, after) else None
 
-    return await policies.COMMIT.copy()(swap)
+    try:
+        return await swap()
+    except StoreUnavailable:
+        return await policies.COMMIT.copy()(swap)
 
 
 def _same(standing: Record, after: Record) -> bool:

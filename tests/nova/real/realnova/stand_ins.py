@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -52,10 +53,15 @@ class StandIns:
         self._complete_cinder()
 
     def _complete_neutron(self) -> None:
-        """Calls from several threads, and looking up a security group by name."""
+        """Calls from several threads, restarts on old data, and security groups by name."""
         lock = threading.RLock()
         for name in _LOCKED_IN_NEUTRON:
             setattr(self.neutron, name, _locked(lock, getattr(self.neutron, name)))
+
+        # Its first port has a fixed id and address, which servers of an earlier process may have.
+        address = ":".join(["00", *(f"{byte:02x}" for byte in uuid.uuid4().bytes[:5])])
+        identity = {"id": str(uuid.uuid4()), "mac_address": address}
+        self.neutron.default_port = self.neutron.default_port | identity
 
         def find_resource(resource: str, name_or_id: str, *_: object, **__: object) -> Row:
             for group in list(self.security_groups.values()):

@@ -1,0 +1,33 @@
+"""One message taken from a queue, whichever queue it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Settle = Callable[[Any, bool], None]
+"""What a queue does with a message's tag; True: hand it back, False: it is done with."""
+
+
+class Message:
+    """``dedupd.ports.Delivery``: settled once, by the first call; any other does nothing."""
+
+    __slots__ = ("_settle", "_tag", "id")
+
+    def __init__(self, request_id: str, settle: Settle, tag: Any) -> None:
+        self.id = request_id
+        self._settle: Settle | None = settle
+        self._tag = tag
+
+    def acknowledge(self) -> None:
+        """See ``Delivery.acknowledge``."""
+        self._end(hand_back=False)
+
+    def hand_back(self) -> None:
+        """See ``Delivery.hand_back``."""
+        self._end(hand_back=True)
+
+    def _end(self, *, hand_back: bool) -> None:
+        settle, self._settle = self._settle, None
+        if settle is not None:
+            settle(self._tag, hand_back)

@@ -1,0 +1,70 @@
+"""The queues that keep the contract, and what a test needs to watch one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from dedupd.ports import Delivery, Queue
+from dedupd.queue.broker import Broker, private_memory
+from dedupd.queue.kombu import KombuQueue
+from dedupd.queue.link import InlineLink, Link, ThreadLink
+from dedupd.queue.memory import MemoryQueue
+
+DEADLINE = 10.0
+
+
+def kombu_memory(link: type[Link], deadline: float = DEADLINE) -> KombuQueue:
+    transport = private_memory()
+    return KombuQueue(lambda: Broker("memory://", "dedupd", transport), link, deadline)
+
+
+QUEUES: dict[str, Callable[[], Queue]] = {
+    "kombu-inline": lambda: kombu_memory(InlineLink),
+    "kombu-thread": lambda: kombu_memory(ThreadLink),
+    "simulation": MemoryQueue,
+}
+
+
+def request_id(number: int) -> str:
+    return f"{number:032x}"
+
+
+class Inbox:
+    """A handler that keeps what it is given, and acknowledges it if it is told to."""
+
+    def __init__(self, *, acknowledge: bool = False) -> None:
+        self.deliveries: list[Delivery] = []
+        self._acknowledge = acknowledge
+        self._arrival = asyncio.Event()
+
+    def __call__(self, delivery: Delivery) -> None:
+        self.deliveries.append(delivery)
+        self._arrival.set()
+        if self._acknowledge:
+            delivery.acknowledge()
+
+    @property
+    def ids(self) -> list[str]:
+        return [delivery.id for delivery in self.deliveries]
+
+    async def until(self, count: int) -> list[str]:
+        """The ids, once there are this many."""
+        async with asyncio.timeout(DEADLINE):
+            while len(self.deliveries) < count:
+                self._arrival.clear()
+                await self._arrival.wait()
+        return self.ids
+
+
+async def until_depth(queue: Queue, depth: int) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while await queue.depth() != depth:
+            await asyncio.sleep(0)
+
+
+async def settled(queue: Queue) -> None:
+    """Returns when what was commanded before has been done, and its messages handled."""
+    for _ in range(3):
+        await queue.depth()
+        await asyncio.sleep(0)

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from dedupd.ports import QueueUnavailable
+from dedupd.queue.broker import Broker, Reply, private_memory
+from dedupd.queue.kombu import KombuQueue
+from dedupd.queue.link import BATCH, InlineLink, Link, ThreadLink
+from tests.contract.queues import DEADLINE, Inbox, kombu_memory, request_id, settled
+
+both = pytest.mark.parametrize("link", [InlineLink, ThreadLink])
+
+
+def fail(_broker: Broker, _argument: Any, _reply: Reply | None) -> None:
+    raise LookupError("as a test has it")
+
+
+def link_of(queue: KombuQueue) -> Link:
+    assert queue._link is not None
+    return queue._link
+
+
+def queue_threads() -> int:
+    return sum(thread.name == "dedupd-queue" for thread in threading.enumerate())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not condition():  # noqa: ASYNC110 - a thread's end wakes nobody
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def refusing_port() -> Iterator[int]:
+    """A port that is taken, and where nobody listens."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
+@both
+async def test_without_a_broker_the_queue_does_not_open(
+    link: type[Link], refusing_port: int
+) -> None:
+    queue = KombuQueue(lambda: Broker(f"amqp://127.0.0.1:{refusing_port}//", "dedupd"), link)
+    for _ in range(2):
+        with pytest.raises(QueueUnavailable, match="refused"):
+            await queue.open()
+        with pytest.raises(QueueUnavailable, match="not open"):
+            await queue.publish(request_id(1))
+    await queue.close()
+
+
+@both
+async def test_all_who_wait_hear_of_the_end(
+    link: type[Link], caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = kombu_memory(link)
+    await queue.open()
+    publishing = [queue.publish(request_id(number)) for number in range(10)]
+    tasks = [asyncio.create_task(one) for one in publishing]
+    link_of(queue).tell(fail, None)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [QueueUnavailable] * 10
+    assert "LookupError: as a test has it" in str(results[0])
+    assert "has failed" in caplog.text
+    await queue.close()
+
+
+@both
+async def test_after_the_end_all_is_unavailable_until_it_is_opened_again(link: type[Link]) -> None:
+    queue = kombu_memory(link)
+    await queue.open()
+    inbox = Inbox()
+    await queue.consume(inbox, 1)
+    await queue.publish(request_id(1))
+    await inbox.until(1)
+    with pytest.raises(QueueUnavailable):
+        await link_of(queue).submit(fail, None)
+    with pytest.raises(QueueUnavailable, match="has ended: LookupError"):
+        await queue.publish(request_id(2))
+    inbox.deliveries[0].acknowledge()
+    await queue.stop_consuming()
+    await queue.close()
+    await queue.open()
+    assert await queue.depth() == 1
+    await queue.close()
+
+
+@both
+async def test_what_was_commanded_before_the_stop_is_done(link: type[Link]) -> None:
+    queue = kombu_memory(link)
+    await queue.open()
+    replies = [
+        link_of(queue).submit(Broker.publish, request_id(number)) for number in range(3 * BATCH)
+    ]
+    await queue.close()
+    assert all(reply.result() is None for reply in replies)
+    await queue.open()
+    assert await queue.depth() == 3 * BATCH
+    await queue.close()
+
+
+async def test_the_thread_ends_with_the_queue() -> None:
+    before = queue_threads()
+    queue = kombu_memory(ThreadLink)
+    await queue.open()
+    assert queue_threads() == before + 1
+    await queue.close()
+    await until(lambda: queue_threads() == before)
+
+
+async def test_inline_needs_no_thread() -> None:
+    before = threading.active_count()
+    queue = kombu_memory(InlineLink)
+    await queue.open()
+    await queue.publish(request_id(1))
+    assert threading.active_count() == before
+    await queue.close()
+
+
+async def test_a_thread_outlives_its_loop_no_longer_than_its_next_command() -> None:
+    before = queue_threads()
+
+    def left_open() -> None:
+        async def main() -> None:
+            queue = kombu_memory(ThreadLink)
+            await queue.open()
+            link_of(queue).tell(lambda *_: release.wait(DEADLINE), None)
+            link_of(queue).submit(Broker.depth, None)
+
+        asyncio.run(main())
+
+    release = threading.Event()
+    await asyncio.to_thread(left_open)
+    release.set()
+    await until(lambda: queue_threads() == before)
+
+
+@pytest.fixture
+def stuck() -> Iterator[Callable[[Broker, Any, Reply | None], None]]:
+    """An operation that comes back when the test ends."""
+    release = threading.Event()
+    yield lambda *_: release.wait(DEADLINE) and None
+    release.set()
+
+
+async def test_a_stuck_broker_is_unavailable_and_left_behind(
+    stuck: Callable[[Broker, Any, Reply | None], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = kombu_memory(ThreadLink, deadline=0.05)
+    await queue.open()
+    inbox = Inbox()
+    await queue.consume(inbox, 1)
+    link_of(queue).tell(stuck, None)
+    with pytest.raises(QueueUnavailable, match=r"did not answer within 0\.05 s"):
+        await queue.publish(request_id(1))
+    await queue.stop_consuming()
+    await asyncio.gather(queue.close(), queue.close())
+    assert "does not let go" in caplog.text
+    assert not inbox.deliveries
+
+
+async def test_a_broker_that_is_stuck_while_connecting_is_left_behind() -> None:
+    release = threading.Event()
+    transport = private_memory()
+
+    def connect() -> Broker:
+        release.wait(DEADLINE)
+        return Broker("memory://", "dedupd", transport)
+
+    before = queue_threads()
+    queue = KombuQueue(connect, ThreadLink, deadline=0.05)
+    with pytest.raises(QueueUnavailable, match="did not answer"):
+        await queue.open()
+    release.set()
+    await until(lambda: queue_threads() == before)
+    await queue.open()
+    assert await queue.depth() == 0
+    await queue.close()
+
+
+async def test_messages_for_a_consumer_that_has_given_up_go_back(
+    stuck: Callable[[Broker, Any, Reply | None], None],
+) -> None:
+    held = threading.Event()
+    queue = kombu_memory(ThreadLink, deadline=0.05)
+    await queue.open()
+    await queue.publish(request_id(1))
+    link_of(queue).tell(lambda *_: held.wait(DEADLINE) and None, None)
+    inbox = Inbox()
+    with pytest.raises(QueueUnavailable):
+        await queue.consume(inbox, 1)
+    held.set()
+    await link_of(queue).submit(Broker.depth, None)
+    queue._deadline = DEADLINE
+    await settled(queue)
+    assert await queue.depth() == 1
+    assert not inbox.deliveries
+    await queue.consume(inbox, 1)
+    assert await inbox.until(1) == [request_id(1)]
+    await queue.close()
