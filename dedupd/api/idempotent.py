@@ -180,17 +180,20 @@ class Visit:
         return stored
 
     async def _standing_if_full(self, record: Record) -> Stored | None:
-        """Without room for a new request, repeats of what is there still go on.
+        """Without room for a new request, or another waiter, what needs neither still goes on.
 
         Raises:
-            Unavailable: no room, and nothing is there.
+            Unavailable: no room for what this caller needs.
         """
         try:
+            self._front.latch.check()
             self._front.admission.check(record.project_id)
         except Unavailable:
             stored = (await self._front.store.read([record.id])).get(record.id)
             if stored is None or stored.record.state.vacant:
                 raise
+            if stored.record.state.awaited:
+                self._front.latch.check()
             return stored
         return None
 

@@ -38,17 +38,7 @@ class Latch:
 
     @contextmanager
     def watch(self, request_id: str) -> Iterator[Waiter]:
-        """A future for the request's end: taken before the claim, so that no end is missed.
-
-        Raises:
-            Unavailable: ``[api] max_waiters`` callers wait already.
-        """
-        if self._count >= self._max_waiters:
-            raise Unavailable(
-                f"{self._max_waiters} callers wait already ([api] max_waiters); nothing was "
-                "stored. Repeat with the same token.",
-                headers={"Retry-After": "1"},
-            )
+        """A future for the request's end: taken before the claim, so that no end is missed."""
         waiter: Waiter = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(request_id, set()).add(waiter)
         self._count += 1
@@ -56,6 +46,19 @@ class Latch:
             yield waiter
         finally:
             self._remove(request_id, waiter)
+
+    def check(self) -> None:
+        """Whether one more caller may wait; those that are in ``watch`` already count.
+
+        Raises:
+            Unavailable: ``[api] max_waiters`` callers wait already.
+        """
+        if self._count > self._max_waiters:
+            raise Unavailable(
+                f"{self._max_waiters} callers wait already ([api] max_waiters); nothing was "
+                "stored. Repeat with the same token.",
+                headers={"Retry-After": "1"},
+            )
 
     def complete(self, stored: Stored) -> None:
         """Wake everyone who waits for this request."""

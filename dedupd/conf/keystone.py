@@ -108,7 +108,8 @@ def _register_middleware(conf: cfg.ConfigOpts) -> None:
     """Register keystonemiddleware's options, with defaults that fit a front with its own cache.
 
     The middleware's cache would keep a revoked token alive for five minutes in every process, it
-    waits for Keystone without end, and it asks Keystone for the address to send clients to.
+    waits for Keystone without end, and it asks Keystone for the address to send clients to. Before
+    its release 13 it takes anybody's token for a service's.
     """
     conf.register_opts(_middleware_options(), CALLERS)
     section = conf[CALLERS]
@@ -116,6 +117,7 @@ def _register_middleware(conf: cfg.ConfigOpts) -> None:
     conf.set_default("http_connect_timeout", seconds, CALLERS)
     conf.set_default("http_request_max_retries", 1, CALLERS)
     conf.set_default("service_type", "compute", CALLERS)
+    conf.set_default("service_token_roles_required", True, CALLERS)
     if not section.memcached_servers:
         conf.set_default("cache", NO_CACHE, CALLERS)
     if not section.www_authenticate_uri:

@@ -28,8 +28,9 @@ _LIBRARIES = """\
 [keystone_authtoken]
 # How callers' tokens are validated, where [auth] strategy = keystone (keystonemiddleware's group).
 # dedupd has other defaults for some of its options: http_connect_timeout is half of [auth]
-# timeout_seconds, http_request_max_retries is 1, service_type is compute, and unless
-# memcached_servers is set nothing is cached here, since [auth] cache_seconds does that work.
+# timeout_seconds, http_request_max_retries is 1, service_type is compute,
+# service_token_roles_required is true, and unless memcached_servers is set nothing is cached here,
+# since [auth] cache_seconds does that work.
 
 #auth_type = password
 #auth_url = http://controller:5000/v3

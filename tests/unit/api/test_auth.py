@@ -189,12 +189,11 @@ def silent() -> Iterator[Listener]:
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]",
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nHello",
         b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"",
     ],
-    ids=["json", "html", "500", "404", "401", "ssh", "closed"],
+    ids=["json", "html", "500", "401", "ssh", "closed"],
 )
 def broken(request: pytest.FixtureRequest) -> Iterator[Listener]:
     """Something that answers, but is no Keystone."""

@@ -58,6 +58,7 @@ def test_the_middleware_has_defaults_that_fit(loaded: Callable[..., Settings]) -
     assert section.http_connect_timeout == 3
     assert section.http_request_max_retries == 1
     assert section.service_type == "compute"
+    assert section.service_token_roles_required is True
     assert section.cache == keystone.NO_CACHE
     assert section.www_authenticate_uri == "http://controller:5000/v3"
 

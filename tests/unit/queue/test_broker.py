@@ -4,72 +4,73 @@ from collections.abc import Iterator
 
 import pytest
 
-from dedupd.queue.broker import Broker, private_memory
+from dedupd.queue.broker import Broker, Command, private_memory
 from tests.contract.queues import request_id
 
 GOOD = request_id(1)
+NO_IDS = ["", "x", GOOD[:-1], GOOD + "0", "A" * 32, "g" * 32, GOOD + "\n", "ü" * 32, b"\xff" * 32]
 
 
 @pytest.fixture
-def broker() -> Iterator[Broker]:
-    broker = Broker("memory://", "dedupd", private_memory())
+def transport() -> type:
+    return private_memory()
+
+
+@pytest.fixture
+def broker(transport: type) -> Iterator[Broker]:
+    broker = Broker("memory://", "dedupd", transport)
     yield broker
     broker.close()
 
 
-@pytest.mark.parametrize(
-    "body",
-    ["", "x", GOOD[:-1], GOOD + "0", GOOD.upper().replace("0", "A"), GOOD + "\n", "ü" * 32]
-    + [b"\xff" * 32, "g" * 32, '{"id": 1}'],
-)
+def taken(broker: Broker, *bodies: str | bytes) -> list[str]:
+    """The ids that arrive when there is room for one, after these bodies were published."""
+    publishing: list[Command] = [(Broker.publish, body, None) for body in bodies]
+    _, arrived = broker.perform([*publishing, (Broker.consume, 1, None)])
+    return [id_ for id_, _ in arrived]
+
+
+@pytest.mark.parametrize("body", NO_IDS)
 def test_a_message_that_is_no_id_is_dropped_and_logged(
-    broker: Broker, body: str, caplog: pytest.LogCaptureFixture
+    broker: Broker, transport: type, body: str | bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _, arrived = broker.perform(
-        [(Broker.publish, body, None), (Broker.publish, GOOD, None), (Broker.consume, 1, None)]
-    )
-    assert [id_ for id_, _ in arrived] == [GOOD]
+    assert taken(broker, body, GOOD) == [GOOD]
     assert "queue dedupd: a message is no request's id, dropped" in caplog.text
+    caplog.clear()
     broker.close()
-    assert waiting(broker) == [GOOD]
-
-
-def waiting(broker: Broker) -> list[str]:
-    """What the transport holds for the next connection."""
-    transport = broker._connection.transport_cls
-    return [message["body"] for message in transport.Channel.queues["dedupd"].queue]
+    assert taken(Broker("memory://", "dedupd", transport)) == [GOOD]
+    assert not caplog.text
 
 
 def test_a_long_message_is_not_logged_whole(
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broker.perform([(Broker.publish, "x" * 100_000, None), (Broker.consume, 1, None)])
+    taken(broker, "x" * 100_000)
     assert len(caplog.text) < 500
 
 
 def test_an_id_as_bytes_is_an_id(broker: Broker) -> None:
-    _, arrived = broker.perform([(Broker.publish, GOOD.encode(), None), (Broker.consume, 1, None)])
-    assert [id_ for id_, _ in arrived] == [GOOD]
+    assert taken(broker, GOOD.encode()) == [GOOD]
 
 
-def test_private_transports_share_nothing_and_one_shares_all() -> None:
-    transport = private_memory()
-    one, same = (Broker("memory://", "dedupd", transport) for _ in range(2))
+def test_brokers_share_their_messages_only_through_one_transport() -> None:
+    one = private_memory()
+    first, same = Broker("memory://", "dedupd", one), Broker("memory://", "dedupd", one)
     other = Broker("memory://", "dedupd", private_memory())
-    one.perform([(Broker.publish, GOOD, None)])
-    assert same.perform([(Broker.consume, 1, None)])[1]
-    assert not other.perform([(Broker.consume, 1, None)])[1]
-    for broker in (one, same, other):
+    first.perform([(Broker.publish, GOOD, None)])
+    assert not taken(other)
+    assert taken(same) == [GOOD]
+    for broker in (first, same, other):
         broker.close()
 
 
-def test_what_one_connection_did_not_acknowledge_goes_to_the_next() -> None:
-    transport = private_memory()
-    first = Broker("memory://", "dedupd", transport)
-    publishing = [(Broker.publish, request_id(number), None) for number in range(3)]
-    _, arrived = first.perform([*publishing, (Broker.consume, 2, None)])
-    first.perform([(Broker.acknowledge, arrived[0][1], None), (Broker.cancel, None, None)])
-    first.close()
+def test_what_one_connection_did_not_acknowledge_goes_to_the_next(
+    broker: Broker, transport: type
+) -> None:
+    publishing: list[Command] = [(Broker.publish, request_id(number), None) for number in range(3)]
+    _, arrived = broker.perform([*publishing, (Broker.consume, 2, None)])
+    broker.perform([(Broker.acknowledge, arrived[0][1], None), (Broker.cancel, None, None)])
+    broker.close()
     second = Broker("memory://", "dedupd", transport)
     _, again = second.perform([(Broker.consume, 3, None)])
     assert {id_ for id_, _ in again} == {request_id(1), request_id(2)}

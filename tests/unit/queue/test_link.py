@@ -17,6 +17,27 @@ from tests.contract.queues import DEADLINE, Inbox, kombu_memory, request_id, set
 both = pytest.mark.parametrize("link", [InlineLink, ThreadLink])
 
 
+class Hold:
+    """An operation that comes back when it is let go."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.let_go = self._event.set
+
+    def __call__(self, _broker: Broker, _argument: Any, _reply: Reply | None) -> None:
+        self.wait()
+
+    def wait(self) -> None:
+        self._event.wait(DEADLINE)
+
+
+@pytest.fixture
+def held() -> Iterator[Hold]:
+    hold = Hold()
+    yield hold
+    hold.let_go()
+
+
 def fail(_broker: Broker, _argument: Any, _reply: Reply | None) -> None:
     raise LookupError("as a test has it")
 
@@ -125,81 +146,63 @@ async def test_inline_needs_no_thread() -> None:
     await queue.close()
 
 
-async def test_a_thread_outlives_its_loop_no_longer_than_its_next_command() -> None:
+async def test_a_thread_outlives_its_loop_no_longer_than_its_next_command(held: Hold) -> None:
+    async def leave_open() -> None:
+        queue = kombu_memory(ThreadLink)
+        await queue.open()
+        link_of(queue).tell(held, None)
+        reply = link_of(queue).submit(Broker.depth, None)
+        assert not reply.done()
+
     before = queue_threads()
-
-    def left_open() -> None:
-        async def main() -> None:
-            queue = kombu_memory(ThreadLink)
-            await queue.open()
-            link_of(queue).tell(lambda *_: release.wait(DEADLINE), None)
-            link_of(queue).submit(Broker.depth, None)
-
-        asyncio.run(main())
-
-    release = threading.Event()
-    await asyncio.to_thread(left_open)
-    release.set()
+    await asyncio.to_thread(asyncio.run, leave_open())
+    held.let_go()
     await until(lambda: queue_threads() == before)
 
 
-@pytest.fixture
-def stuck() -> Iterator[Callable[[Broker, Any, Reply | None], None]]:
-    """An operation that comes back when the test ends."""
-    release = threading.Event()
-    yield lambda *_: release.wait(DEADLINE) and None
-    release.set()
-
-
 async def test_a_stuck_broker_is_unavailable_and_left_behind(
-    stuck: Callable[[Broker, Any, Reply | None], None], caplog: pytest.LogCaptureFixture
+    held: Hold, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = kombu_memory(ThreadLink, deadline=0.05)
     await queue.open()
-    inbox = Inbox()
-    await queue.consume(inbox, 1)
-    link_of(queue).tell(stuck, None)
+    await queue.consume(Inbox(), 1)
+    link_of(queue).tell(held, None)
     with pytest.raises(QueueUnavailable, match=r"did not answer within 0\.05 s"):
         await queue.publish(request_id(1))
     await queue.stop_consuming()
     await asyncio.gather(queue.close(), queue.close())
     assert "does not let go" in caplog.text
-    assert not inbox.deliveries
 
 
-async def test_a_broker_that_is_stuck_while_connecting_is_left_behind() -> None:
-    release = threading.Event()
+async def test_a_broker_that_is_stuck_while_connecting_is_left_behind(held: Hold) -> None:
     transport = private_memory()
 
     def connect() -> Broker:
-        release.wait(DEADLINE)
+        held.wait()
         return Broker("memory://", "dedupd", transport)
 
     before = queue_threads()
     queue = KombuQueue(connect, ThreadLink, deadline=0.05)
     with pytest.raises(QueueUnavailable, match="did not answer"):
         await queue.open()
-    release.set()
+    held.let_go()
     await until(lambda: queue_threads() == before)
     await queue.open()
     assert await queue.depth() == 0
     await queue.close()
 
 
-async def test_messages_for_a_consumer_that_has_given_up_go_back(
-    stuck: Callable[[Broker, Any, Reply | None], None],
-) -> None:
-    held = threading.Event()
-    queue = kombu_memory(ThreadLink, deadline=0.05)
+async def test_messages_for_a_consumer_that_has_given_up_go_back(held: Hold) -> None:
+    queue = kombu_memory(ThreadLink)
     await queue.open()
     await queue.publish(request_id(1))
-    link_of(queue).tell(lambda *_: held.wait(DEADLINE) and None, None)
+    link_of(queue).tell(held, None)
     inbox = Inbox()
-    with pytest.raises(QueueUnavailable):
-        await queue.consume(inbox, 1)
-    held.set()
-    await link_of(queue).submit(Broker.depth, None)
-    queue._deadline = DEADLINE
+    consuming = asyncio.create_task(queue.consume(inbox, 1))
+    await asyncio.sleep(0)
+    consuming.cancel()
+    await asyncio.wait([consuming])
+    held.let_go()
     await settled(queue)
     assert await queue.depth() == 1
     assert not inbox.deliveries
