@@ -65,6 +65,7 @@ class Broker:
         self._arrived: Arrived = []
         self._consuming = False
         self._connection = _connect(url, transport=transport, connect_timeout=CONNECT_SECONDS)
+        self._connection.ensure_connection(max_retries=0)  # kombu would sleep 2 s, and retry
         self._channel: Any = self._connection.channel()
         self._channel.queue_declare(queue=name, durable=True, auto_delete=False)
 

@@ -30,6 +30,9 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="port; 0 picks a free one")
     parser.add_argument("--seed", type=int, help="fixes ids and passwords (not generated keys)")
     parser.add_argument(
+        "--schedule-seconds", type=float, default=0.1, help="time until a server has a host"
+    )
+    parser.add_argument(
         "--build-seconds", type=float, default=0.5, help="time from BUILD to ACTIVE"
     )
     parser.add_argument(
@@ -60,6 +63,7 @@ def ready_line(host: str, port: int) -> str:
 def serve(options: argparse.Namespace) -> None:
     """Listen, say so, and serve until a signal ends it."""
     settings = Settings(
+        schedule_seconds=options.schedule_seconds,
         build_seconds=options.build_seconds,
         instances_quota=options.instances_quota,
         key_pairs_quota=options.keypairs_quota,

@@ -317,6 +317,8 @@ PARTS = [
     act("actor", {"os-stop": None}, token="$stranger"),
     act("actor", {"os-stop": None}, token="$reader"),
     act("nothing", {"os-stop": None}, settle=False),
+    act("nothing", {"reboot": {"type": "SOFT"}}, settle=False),
+    act("nothing", {"lock": None}, settle=False),
     get("/servers/$actor/os-instance-actions", keep={"action": "instanceActions.0.request_id"}),
     get("/servers/$actor/os-instance-actions", version="2.1"),
     get("/servers/$actor/os-instance-actions", token="$stranger"),
@@ -458,6 +460,63 @@ GROUPS_AND_CATALOGUE = [
     get("/limits", version="2.1"),
     get("/limits"),
 ]
+
+_EARLY_FILTERS = (
+    "status=BUILD",
+    "status=ACTIVE",
+    "name=^early$",
+    "name=^early$&changes-since=2020-01-01T00:00:00Z",
+    "reservation_id=r-",
+    "ip=.",
+    "host=compute1",
+    "vm_state=building",
+    "task_state=scheduling",
+    "limit=1",
+    "marker=$early",
+    "uuid=$early",
+    "user_id=x",
+    "deleted=1",
+    "locked=0",
+    "not-tags=early",
+    "tags-any=early,x",
+    "tags=x",
+    "image=$image",
+    "flavor=2",
+)
+
+EARLY = create("early", tags=["early"], metadata={"k": "v"}, networks=[{"uuid": "$network"}])
+FIND_EARLY = get("/servers?tags=early", keep={"early": "servers.0.id"})
+UNSCHEDULED = [
+    FIND_EARLY,
+    *everywhere("/servers/$early"),
+    *everywhere("/servers/detail"),
+    *(get(f"/servers?{query}") for query in _EARLY_FILTERS),
+    *(get(f"/servers?{query}", token="$admin") for query in _EARLY_FILTERS),
+    get("/servers/$early/tags"),
+    Step("PUT", "/servers/$early/tags/x"),
+    Step("PUT", "/servers/$early/tags", {"tags": ["x"]}),
+    get("/servers/$early/metadata"),
+    Step("POST", "/servers/$early/metadata", {"metadata": {"a": "b"}}),
+    act("early", {"os-stop": None}, settle=False),
+    act("early", {"pause": None}, settle=False),
+    act("early", {"reboot": {"type": "SOFT"}}, settle=False),
+    act("early", {"createImage": {"name": "x"}}, settle=False),
+    get("/servers/$early/os-instance-actions"),
+    act("early", {"lock": None}, settle=False),
+    Step("PUT", "/servers/$early", {"server": {"name": "renamed"}}),
+    Step("PUT", "/servers/$early", {"server": {"name": "renamed"}}, version="2.26"),
+    get("/servers/$early"),
+    Step("DELETE", "/servers/$early"),
+    get("/servers/$early"),
+    get("/servers?tags=early"),
+    get("/servers?name=renamed&changes-since=2020-01-01T00:00:00Z"),
+    get("/servers?all_tenants=1&deleted=1&name=renamed", token="$admin"),
+    get("/servers/$early/os-instance-actions"),
+    get("/servers/$early/tags"),
+    get("/servers/$early/metadata"),
+    Step("DELETE", "/servers/$early"),
+]
+"""Asked of a server that no host has yet: what a look-up sees right after a create."""
 
 SECTIONS = {
     "versions and credentials": VERSIONS_AND_CREDENTIALS,

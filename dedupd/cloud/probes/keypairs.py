@@ -28,7 +28,8 @@ FOR_OTHERS_SINCE = Microversion(2, 10)
 CLOCK_SKEW = 300.0
 """Seconds by which Nova's clock may be behind ours."""
 
-_ANSWER_HEADERS = HEADERS | {b"vary", b"content-type"}
+_ANSWER_HEADERS = HEADERS | {b"vary", b"content-type", b"server"}
+"""Those that every answer of this Nova carries: taken from its answer to a GET."""
 
 
 class KeypairProbe:

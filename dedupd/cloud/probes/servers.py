@@ -50,7 +50,8 @@ REQUEST_ID = tenacity.AsyncRetrying(
 )
 """Nova's conductor notes the create some 0.1 to 1 s after the 202; without it, it is left out."""
 
-_ANSWER_HEADERS = HEADERS | {b"vary", b"content-type"}
+_ANSWER_HEADERS = HEADERS | {b"vary", b"content-type", b"server"}
+"""Those that every answer of this Nova carries: taken from its answer to a GET."""
 
 
 class Row(msgspec.Struct, frozen=True, rename={"disk_config": "OS-DCF:diskConfig"}):
@@ -143,9 +144,10 @@ class ServerProbe:
         first, surplus = rows[0], tuple(row.id for row in rows[wanted:])
         headers = await _answer_headers(errand, asker, first)
         if not server.get("return_reservation_id"):
-            link = first.links[0]["href"]
+            links = _links(errand, first)
+            link = links[0]["href"]
             headers = ((b"location", link.encode()), *headers)
-            answer = Answer(202, headers, self._view(errand, first))
+            answer = Answer(202, headers, self._view(errand, first, links))
             made = Resource("server", first.id, _display_name(errand), link)
             return Found(answer, made, surplus)
         filters = _quick_filter(errand, server)
@@ -155,12 +157,12 @@ class ServerProbe:
         body = json.dumps({"reservation_id": found}).encode()
         return Found(Answer(202, headers, body), Resource("reservation", found), surplus)
 
-    def _view(self, errand: Errand, row: Row) -> bytes:
+    def _view(self, errand: Errand, row: Row, links: list[dict[str, str]]) -> bytes:
         """The body byte for byte as Nova makes it (views/servers.py ``create``)."""
         server = errand.document["server"]
         view: dict[str, Any] = {
             "id": row.id,
-            "links": row.links,
+            "links": links,
             "OS-DCF:diskConfig": row.disk_config,
             "security_groups": server.get("security_groups", [{"name": "default"}]),
         }
@@ -302,14 +304,29 @@ async def _absent_if_cells_are_up(errand: Errand, asker: Asker) -> Finding:
     return Absent()
 
 
+def _links(errand: Errand, row: Row) -> list[dict[str, str]]:
+    """The row's links as the caller would see them: Nova keeps a project in the path in them.
+
+    The service user asks without it, since Nova refuses it another project's path.
+    """
+    project = errand.base.removeprefix(errand.root)
+    bare, full = f"/servers/{row.id}", f"{project}/servers/{row.id}"
+    return [link | {"href": link["href"].removesuffix(full).removesuffix(bare) + full} for link in row.links]
+
+
 async def _answer_headers(errand: Errand, asker: Asker, row: Row) -> Headers:
     """The headers of the lost answer: Nova echoes the microversion that the caller asked for."""
-    target = f"{errand.base}/servers/{row.id}/os-instance-actions"
+
+    async def ask(path: str) -> Answer:
+        answer = await asker.as_caller(errand.base + path, errand.requested)
+        if answer.status not in (401, 403):
+            return answer
+        return await asker.as_service(errand.root + path, errand.requested)
 
     async def request_id() -> bytes | None:
-        return _create_request_id(await asker.as_caller(target, errand.requested))
+        return _create_request_id(await ask(f"/servers/{row.id}/os-instance-actions"))
 
-    shown = await asker.as_caller(f"{errand.base}/servers/{row.id}", errand.requested)
+    shown = await ask(f"/servers/{row.id}")
     kept = tuple(pair for pair in shown.headers if pair[0].lower() in _ANSWER_HEADERS)
     value: bytes | None = await REQUEST_ID.copy()(request_id)
     if value is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from dedupd.sim.nova.call import Call, forbidden
 from dedupd.sim.nova.wire import Fault
@@ -13,7 +14,7 @@ from dedupd.sim.nova.world import Server
 Test = Callable[[Server, float], bool]
 """Whether a row passes at a time."""
 
-_BY_REGEX = {
+_SEARCHED = {
     "name": "name",
     "display_name": "name",
     "display_description": "description",
@@ -22,12 +23,12 @@ _BY_REGEX = {
     "key_name": "key_name",
     "config_drive": "config_drive",
     "created_at": "created_text",
-    "ip": "address",
+    "ip": "visible_address",
     "ip6": "address_v6",
 }
 """Filters that search a regular expression, and the row's attribute that they search in."""
 
-_BY_VALUE = {
+_COMPARED = {
     "launch_index": "launch_index",
     "image": "image",
     "image_ref": "image",
@@ -36,15 +37,11 @@ _BY_VALUE = {
     "user_id": "user",
     "project_id": "project",
     "tenant_id": "project",
+    "vm_state": "vm_state",
+    "task_state": "task_state",
+    "host": "host",
 }
 """Filters that compare, and the row's attribute that they compare with."""
-
-_BY_STATE: dict[str, Callable[[Server, float], str | None]] = {
-    "vm_state": Server.vm_state,
-    "task_state": Server.task_state,
-    "host": Server.host,
-}
-"""Filters that compare with what changes as time passes."""
 
 _TAG_FILTERS: dict[str, tuple[Callable[..., bool], bool]] = {
     "tags": (all, True),
@@ -119,7 +116,9 @@ def _existence(options: dict[str, str]) -> Test:
 
     def test(server: Server, now: float) -> bool:
         exists_as_wanted = deleted in (None, server.deleted is not None)
-        return exists_as_wanted and earliest <= server.updated_at(now) <= latest
+        if server.left_no_trace or not exists_as_wanted:
+            return False
+        return earliest <= server.updated_at(now) <= latest
 
     return test
 
@@ -130,18 +129,21 @@ def _seconds(text: str) -> float:
 
 
 def _attribute_test(name: str, value: str) -> Test:
-    if name in _BY_REGEX:
-        attribute, pattern = _BY_REGEX[name], re.compile(value)
-        return lambda server, _: bool(pattern.search(getattr(server, attribute) or ""))
-    if name in _BY_VALUE:
-        attribute = _BY_VALUE[name]
-        return lambda server, _: str(getattr(server, attribute)) == value
-    if name in _BY_STATE:
-        read = _BY_STATE[name]
-        return lambda server, now: read(server, now) == value
+    if name in _SEARCHED:
+        attribute, pattern = _SEARCHED[name], re.compile(value)
+        return lambda server, now: bool(pattern.search(_read(server, attribute, now) or ""))
+    if name in _COMPARED:
+        attribute = _COMPARED[name]
+        return lambda server, now: str(_read(server, attribute, now)) == value
     if name in _TAG_FILTERS:
         return _tag_test(name, value.split(","))
     return _locked_test(value) if name == "locked" else _pass
+
+
+def _read(server: Server, attribute: str, now: float) -> Any:
+    """Return an attribute of a row, as of `now` where it changes as time passes."""
+    value = getattr(server, attribute)
+    return value(now) if callable(value) else value
 
 
 def _pass(_server: Server, _now: float) -> bool:

@@ -8,7 +8,7 @@ from dedupd.sim.nova import request_schemas as schemas
 from dedupd.sim.nova.call import Call, forbidden
 from dedupd.sim.nova.schema import check, first_error
 from dedupd.sim.nova.server_view import microseconds_text
-from dedupd.sim.nova.servers import METADATA_ITEMS, found, mapped, refuse_locked
+from dedupd.sim.nova.servers import METADATA_ITEMS, found, mapped, refuse_building, refuse_locked
 from dedupd.sim.nova.wire import Fault, Headers, Reply
 from dedupd.sim.nova.world import InstanceAction, Server, World
 
@@ -17,12 +17,9 @@ _HTML = "text/html; charset=UTF-8"
 
 
 def _tagged(world: World, call: Call, identity: str, policy: str, *, write: bool) -> Server:
-    """Return a server whose tags are meant; 403, not 404, where it is another project's.
-
-    A server that is not scheduled yet has no tags to show: 404, as Nova says.
-    """
+    """Return a server whose tags are meant; 403, not 404, where it is another project's."""
     server = mapped(world, identity)
-    if not server.is_hosted(call.now):
+    if server.deleted is not None:
         raise Fault(404, f"Instance {identity} could not be found.")
     if server.project != call.caller.project and not call.caller.is_admin:
         raise forbidden(f"os-server-tags:{policy}")
@@ -30,15 +27,22 @@ def _tagged(world: World, call: Call, identity: str, policy: str, *, write: bool
     return server
 
 
+def _hosted(call: Call, server: Server) -> Server:
+    """Return the server; Nova's 404 if it has no host, where its tags would be read."""
+    if server.host(call.now) is None:
+        raise Fault(404, f"Instance {server.id} could not be found.")
+    return server
+
+
 def tags(world: World, call: Call, identity: str) -> Reply:
     """GET /servers/{id}/tags."""
-    server = _tagged(world, call, identity, "index", write=False)
+    server = _hosted(call, _tagged(world, call, identity, "index", write=False))
     return Reply(200, {"tags": list(server.tags)})
 
 
 def tag(world: World, call: Call, identity: str, name: str) -> Reply:
     """GET /servers/{id}/tags/{tag}: 204 if the server has it, else 404."""
-    server = _tagged(world, call, identity, "show", write=False)
+    server = _hosted(call, _tagged(world, call, identity, "show", write=False))
     if name not in server.tags:
         raise Fault(404, f"Server {identity} has no tag '{name}'")
     return Reply(204)
@@ -49,6 +53,7 @@ def set_tags(world: World, call: Call, identity: str) -> Reply:
     body = call.decoded()
     check(schemas.SERVER_TAGS, body)
     server = _tagged(world, call, identity, "update_all", write=True)
+    refuse_building(call, server, "update tags")
     world.set_tags(server, body["tags"])
     return Reply(200, {"tags": list(server.tags)})
 
@@ -56,6 +61,7 @@ def set_tags(world: World, call: Call, identity: str) -> Reply:
 def add_tag(world: World, call: Call, identity: str, name: str) -> Reply:
     """PUT /servers/{id}/tags/{tag}: 201 if it is new, 204 if the server has it."""
     server = _tagged(world, call, identity, "update", write=True)
+    refuse_building(call, server, "update tag")
     error = first_error(schemas.TAG, name)
     if error is not None:
         rule = "It must be a non empty string without characters '/' and ','."
@@ -70,10 +76,10 @@ def add_tag(world: World, call: Call, identity: str, name: str) -> Reply:
 
 
 def metadata(world: World, call: Call, identity: str) -> Reply:
-    """GET /servers/{id}/metadata."""
+    """GET /servers/{id}/metadata: empty until the server is scheduled, whatever it was given."""
     server = found(world, call, identity)
     call.require("server-metadata:index", write=False)
-    return Reply(200, {"metadata": server.metadata})
+    return Reply(200, {"metadata": server.metadata if server.is_hosted(call.now) else {}})
 
 
 def add_metadata(world: World, call: Call, identity: str) -> Reply:
@@ -83,10 +89,7 @@ def add_metadata(world: World, call: Call, identity: str) -> Reply:
     server = found(world, call, identity)
     call.require("server-metadata:create", write=True)
     refuse_locked(call, server)
-    if server.is_building(call.now):
-        state = server.vm_state(call.now)
-        text = f"Cannot 'create' instance {identity} while it is in vm_state {state}"
-        raise Fault(409, text)
+    refuse_building(call, server, "update metadata")
     merged = server.metadata | body["metadata"]
     if len(merged) > METADATA_ITEMS:
         raise Fault(403, f"Maximum number of metadata items exceeds {METADATA_ITEMS}")
@@ -119,7 +122,8 @@ def action(world: World, call: Call, identity: str, request_id: str) -> Reply:
 
 def _remembered(world: World, call: Call, identity: str) -> Server:
     server = world.servers.get(identity)
-    if call.minor >= 21 and server is not None and server.project == call.caller.project:
+    own = server is not None and server.project == call.caller.project
+    if call.minor >= 21 and server is not None and own and not server.left_no_trace:
         return server
     return found(world, call, identity)
 

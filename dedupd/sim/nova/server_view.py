@@ -99,9 +99,10 @@ def _core(call: Call, server: Server) -> Json:
 
 
 def _addresses(server: Server, call: Call, *, extended: bool) -> Json:
-    if server.address is None or server.is_building(call.now) or server.deleted is not None:
+    visible = server.visible_address(call.now)
+    if visible is None:
         return {}
-    address: Json = {"version": 4, "addr": server.address}
+    address: Json = {"version": 4, "addr": visible}
     if extended:
         address["OS-EXT-IPS:type"] = "fixed"
         address["OS-EXT-IPS-MAC:mac_addr"] = server.hardware_address
@@ -123,7 +124,7 @@ def _image(call: Call, server: Server) -> Json | str:
 
 
 def _host_id(server: Server, now: float) -> str:
-    if server.is_building(now):
+    if server.host(now) is None:
         return ""
     return hashlib.sha224(f"{server.project}{HOST}".encode()).hexdigest()
 
@@ -133,11 +134,11 @@ def _extended(call: Call, server: Server) -> Json:
     now = call.now
     building = server.is_building(now)
     groups: Json = {}
-    if server.address is not None and not building and server.deleted is None:
+    if server.visible_address(now) is not None:
         groups = {"security_groups": [{"name": name} for name in server.security_groups]}
     state = server.vm_state(now)
     view: Json = {
-        "OS-EXT-AZ:availability_zone": "" if building else "nova",
+        "OS-EXT-AZ:availability_zone": "nova" if server.host(now) else "",
         "config_drive": server.config_drive,
         "key_name": server.key_name,
         "OS-SRV-USG:launched_at": None if building else microseconds_text(server.launched),
@@ -160,11 +161,10 @@ def _volumes(call: Call, server: Server) -> list[Json]:
 
 
 def _administrators(call: Call, server: Server) -> Json:
-    building = server.is_building(call.now)
     host = server.host(call.now)
     view: Json = {
         "host": host,
-        "instance_name": "" if building else f"instance-{server.number:08x}",
+        "instance_name": f"instance-{server.number:08x}" if host else "",
         "hypervisor_hostname": host,
     }
     if call.minor >= 3:
@@ -174,7 +174,7 @@ def _administrators(call: Call, server: Server) -> Json:
             "launch_index": server.launch_index,
             "ramdisk_id": "",
             "reservation_id": server.reservation_id,
-            "root_device_name": None if building else "/dev/sda",
+            "root_device_name": "/dev/sda" if host else None,
             "user_data": server.user_data,
         }
     return {f"OS-EXT-SRV-ATTR:{name}": value for name, value in view.items()}

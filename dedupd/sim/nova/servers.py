@@ -95,12 +95,14 @@ def _template(
     flavor = _flavor(world, wish)
     _must_exist(world, call, wish, image)
     group = _group(world, call, hints)
+    settings = world.settings
     return {
         "project": call.caller.project,
         "user": call.caller.user,
         "created": call.now,
         "updated": call.now,
-        "launched": call.now + world.settings.build_seconds,
+        "scheduled": call.now + min(settings.schedule_seconds, settings.build_seconds),
+        "launched": call.now + settings.build_seconds,
         "flavor": flavor,
         "image": image,
         "reservation_id": f"r-{world.word(8)}",
@@ -214,7 +216,7 @@ def _build(
     world: World, call: Call, template: dict[str, Any], wish: dict[str, Any], index: int, most: int
 ) -> Server:
     name = wish["name"] if most == 1 else f"{wish['name']}-{index + 1}"
-    number = len(world.servers) + 1
+    number = world.server_count + 1
     hostname = wish.get("hostname")
     server = Server(
         id=world.new_id(),
@@ -251,6 +253,13 @@ def acted(call: Call, server: Server, name: str) -> None:
     """Write an action into the server's history, and its time of change."""
     server.actions.append(_action(call, name))
     server.updated = call.now
+
+
+def refuse_building(call: Call, server: Server, verb: str) -> None:
+    """Raise Nova's 409 for what cannot be done to a server that is being built."""
+    if server.is_building(call.now):
+        text = f"Cannot '{verb}' instance {server.id} while it is in vm_state building"
+        raise Fault(409, text)
 
 
 def refuse_locked(call: Call, server: Server) -> None:

@@ -29,8 +29,13 @@ VOLUME = "6ca404f3-d844-4169-bb96-bc792f37de98"
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """How the simulated cloud is set up. Seconds; a quota of -1 means no limit."""
+    """How the simulated cloud is set up. A quota of -1 means no limit.
 
+    A server has a host `schedule_seconds` after its creation and is ACTIVE after `build_seconds`;
+    the first is never longer than the second.
+    """
+
+    schedule_seconds: float = 0.1
     build_seconds: float = 0.5
     instances_quota: int = -1
     key_pairs_quota: int = 100
@@ -70,7 +75,10 @@ class InstanceAction(msgspec.Struct, frozen=True):
 
 
 class Server(msgspec.Struct):
-    """A server's row. It is BUILD until `launched`; `deleted` is None while it exists."""
+    """A server's row. `deleted` is None while it exists.
+
+    Until `scheduled` it has no host, until `launched` it is BUILD.
+    """
 
     id: str
     number: int
@@ -80,6 +88,7 @@ class Server(msgspec.Struct):
     hostname: str
     created: float
     updated: float
+    scheduled: float
     launched: float
     flavor: Flavor
     image: str
@@ -114,8 +123,13 @@ class Server(msgspec.Struct):
         return now < self.launched
 
     def is_hosted(self, now: float) -> bool:
-        """Whether a compute host has the server at `now`: built, and not deleted."""
-        return self.deleted is None and not self.is_building(now)
+        """Whether a compute host has the server at `now`: scheduled, and not deleted."""
+        return self.deleted is None and now >= self.scheduled
+
+    @property
+    def left_no_trace(self) -> bool:
+        """Whether it was deleted before it was scheduled: then Nova has no row of it at all."""
+        return self.deleted is not None and self.deleted < self.scheduled
 
     def vm_state(self, now: float) -> str:
         """Return Nova's vm_state at `now`."""
@@ -125,11 +139,17 @@ class Server(msgspec.Struct):
 
     def task_state(self, now: float) -> str | None:
         """Return Nova's task_state at `now`: only a build is a task that takes time."""
-        return "scheduling" if self.deleted is None and self.is_building(now) else None
+        if self.deleted is not None or not self.is_building(now):
+            return None
+        return "spawning" if self.is_hosted(now) else "scheduling"
 
     def host(self, now: float) -> str | None:
         """Return the name of the compute host, None while the server is not scheduled."""
-        return None if self.is_building(now) else HOST
+        return HOST if now >= self.scheduled else None
+
+    def visible_address(self, now: float) -> str | None:
+        """Return the server's IPv4 address, None while it is being built."""
+        return None if self.is_building(now) or self.deleted is not None else self.address
 
     @property
     def flavor_id(self) -> str:
@@ -227,6 +247,7 @@ class World:
         self.images = {IMAGE: _first_image()}
         self.ports_in_use: dict[str, str] = {}
         self.ledger: list[Effect] = []
+        self.server_count = 0
         self.keypair_count = 0
 
     def new_id(self) -> str:
@@ -239,6 +260,7 @@ class World:
 
     def add_server(self, server: Server) -> None:
         """Put a new server's row and its tags into the indexes."""
+        self.server_count += 1
         self.servers[server.id] = server
         self.projects.setdefault(server.project, {})[server.id] = server
         self.alive[server.project] += 1

@@ -1,0 +1,217 @@
+"""`dedupd standalone` as a child process: started, killed, started again on the same files."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from tests.nova.call import Answer, call
+
+DEDUPD = Path(sys.executable).with_name("dedupd")
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+_POLL_SECONDS = 0.01
+_LOG_LINES = 200
+
+QUICK = {
+    "auth.strategy": "noauth",
+    "nova.connect_timeout": "2",
+    "nova.send_timeout": "4",
+    "nova.settle_seconds": "6",
+    "nova.retry_seconds": "5",
+    "worker.lease_seconds": "1",
+    "worker.sweep_seconds": "0.2",
+    "worker.stop_seconds": "5",
+}
+"""Seconds that a test can wait, with room for a machine that is busy with other tests."""
+
+RUNNING: set[Standalone] = set()
+"""What runs now; a failing test's report shows their logs."""
+
+
+class NotReady(Exception):
+    """It ended, or did not listen in time; the message holds its log."""
+
+
+class Standalone:
+    """One of them, on a port and in a directory of its own.
+
+    Args:
+        directory: Where its configuration, records, keys and log are.
+        nova: The endpoint behind it.
+        settings: What differs from QUICK: {"nova.settle_seconds": "1"}.
+        measured: Whether its coverage counts, if any is taken; what is killed writes none.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        nova: str,
+        settings: Mapping[str, str] | None = None,
+        *,
+        measured: bool = True,
+    ) -> None:
+        """Write its configuration; nothing is started."""
+        self.directory = directory
+        self.address = f"127.0.0.1:{_free_port()}"
+        self.url = f"http://{self.address}"
+        self._measured = measured
+        self._configuration = directory / "dedupd.conf"
+        self._log = directory / "dedupd.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._configuration.write_text(_ini({"nova.endpoint": nova, **QUICK, **(settings or {})}))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        status = self.stop()
+        assert status == 0, f"dedupd ended with {status}\n{self.log()}"
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process
+        return self._process.pid
+
+    def start(self) -> None:
+        """Launch it and wait until it answers.
+
+        Raises:
+            NotReady: it does not.
+        """
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start the process and wait for nothing."""
+        command = [DEDUPD, "--config-file", self._configuration, "standalone"]
+        command += ["--listen", self.address, "--state", self.directory / "state"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self.directory,
+                env=_environment(self._measured),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        RUNNING.add(self)
+
+    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
+        """Return when it says that it can do its work.
+
+        Raises:
+            NotReady: it ended, or took longer than ``seconds``.
+        """
+        assert self._process
+        deadline = time.monotonic() + seconds
+        while not self._is_ready():
+            status = self._process.poll()
+            if status is not None or time.monotonic() > deadline:
+                raise NotReady(f"dedupd is not ready (status {status})\n{self.log()}")
+            time.sleep(_POLL_SECONDS)
+
+    def kill(self) -> None:
+        """End it as `kill -9` does; its files stay."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Kill it, and start it again on the same files and port.
+
+        Raises:
+            NotReady: it did not come back.
+        """
+        self.kill()
+        self.start()
+
+    def stop(self) -> int:
+        """Let it end in its own time, kill it where it does not; its exit status. Again: 0."""
+        return self._end(signal.SIGTERM) if self._process else 0
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        token: str = "demo",
+        client_token: str | None = None,
+        microversion: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send one request to it; ``path`` begins with /v2.1 or /dedupd."""
+        sent = {"X-Auth-Token": token}
+        if client_token is not None:
+            sent["X-Client-Token"] = client_token
+        if microversion is not None:
+            sent["OpenStack-API-Version"] = f"compute {microversion}"
+        return call(method, self.url + path, body, sent | dict(headers or {}))
+
+    def log(self) -> str:
+        """The last lines that it wrote."""
+        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+        return "\n".join(lines[-_LOG_LINES:])
+
+    def _end(self, how: signal.Signals) -> int:
+        assert self._process
+        self._process.send_signal(how)
+        try:
+            status = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        self._process = None
+        RUNNING.discard(self)
+        return status
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.call("GET", "/healthz/ready").status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+def logs_of_all() -> list[tuple[str, str]]:
+    """Name and last log lines of what runs now."""
+    return [(f"dedupd on {running.address}", running.log()) for running in RUNNING]
+
+
+def _free_port() -> int:
+    """A free port that no outgoing connection takes while its owner is dead.
+
+    Raises:
+        OSError: none was found.
+    """
+    outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(10_000, outgoing), 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise OSError(f"100 ports below {outgoing} are all taken")
+
+
+def _ini(settings: Mapping[str, str]) -> str:
+    """The settings as oslo.config reads them."""
+    groups: dict[str, list[str]] = {}
+    for key, value in settings.items():
+        group, _, name = key.rpartition(".")
+        groups.setdefault(group or "DEFAULT", []).append(f"{name} = {value}")
+    return "".join(f"[{group}]\n" + "\n".join(lines) + "\n" for group, lines in groups.items())
+
+
+def _environment(measured: bool) -> dict[str, str]:
+    """Ours without options for dedupd, and without coverage's where it is not measured."""
+    unwanted = ("OS_",) if measured else ("OS_", "COVERAGE_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
