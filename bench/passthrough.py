@@ -37,6 +37,7 @@ def main() -> None:
         http="httptools",
         ws="none",
         lifespan="off",
+        proxy_headers=False,
         access_log=False,
         server_header=False,
         date_header=False,

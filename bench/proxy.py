@@ -79,6 +79,7 @@ def main() -> None:
         http="httptools",
         ws="none",
         lifespan="off",
+        proxy_headers=False,
         access_log=False,
         server_header=False,
         date_header=False,

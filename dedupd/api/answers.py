@@ -26,7 +26,7 @@ REPLAYED = MICROVERSION_HEADERS | {b"location", b"content-type", b"vary"}
 
 _REQUEST_IDS = (b"x-openstack-request-id", b"x-compute-request-id")
 _ORIGINAL_REQUEST_ID = b"X-Openstack-Original-Request-Id"
-_NOT_KEPT = frozenset({b"content-length"})
+_NOT_KEPT = frozenset({b"content-length", b"date"})
 
 
 def of_ended(keys: Keys, stored: Stored, *, first: bool, user_id: str) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -28,7 +28,7 @@ Raises:
 class Health:
     """The handlers; no credentials are needed, and nothing is told but names and errors."""
 
-    checks: dict[str, Check]
+    checks: Mapping[str, Check]
     metrics: Metrics
 
     async def live(self, request: Request) -> Response:

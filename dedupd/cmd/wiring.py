@@ -40,6 +40,12 @@ from dedupd.worker.service import WorkerService
 HOUR = 3600.0
 DAY = 24 * HOUR
 
+ASK_SECONDS = 10.0
+"""How long Nova may take to answer one question of a probe."""
+
+ASK_SECONDS = 10.0
+"""How long Nova may take to answer one question of a probe."""
+
 PREFETCH_PER_SLOT = 4
 """A worker holds more messages than it sends at once, since some wait before their next try."""
 
@@ -156,6 +162,7 @@ def limits(settings: Settings) -> Limits:
         send=nova.send_timeout,
         connect=nova.connect_timeout,
         settle=nova.settle_seconds,
+        look=nova.probe_seconds,
         retry=nova.retry_seconds,
         result=settings.retention.result_hours * HOUR,
         in_flight=nova.max_in_flight,
@@ -173,7 +180,7 @@ def _worker_service(shared: Parts, user: KeystoneServiceUser | None) -> WorkerSe
     return WorkerService(
         store=shared.store,
         queue=shared.queue,
-        opener=Opener(shared.keys, shared.cloud, user, settings.nova.probe_seconds),
+        opener=Opener(shared.keys, shared.cloud, user, ASK_SECONDS),
         executor=executor,
         reconciler=Reconciler(
             shared.store, executor, lease, bounds, shared.metrics, clock, duplicates

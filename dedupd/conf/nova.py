@@ -61,7 +61,7 @@ OPTIONS = [
     cfg.Opt(
         "probe_seconds",
         type=values.Number("seconds", low=0.01, high=3600),
-        default=2,
+        default=0.5,
         help="How many seconds pass before a lost outcome is looked up in Nova for the second "
         "time; the pauses grow from there. Lower it for quicker answers, raise it to spare Nova.",
     ),

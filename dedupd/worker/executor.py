@@ -68,6 +68,8 @@ class Limits:
     send: float
     connect: float
     settle: float
+    look: float
+    """The pause after the first look for a lost effect."""
     retry: float
     result: float
     in_flight: int

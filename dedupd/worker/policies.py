@@ -18,19 +18,23 @@ COMMIT = tenacity.AsyncRetrying(
 RESEND_WAIT = tenacity.wait_random_exponential(multiplier=0.5, max=10)
 """Seconds before a request that had no effect is sent again, where Nova does not say when."""
 
-LOOK_WAIT = tenacity.wait_exponential(multiplier=0.25, max=15)
-"""Seconds between two looks for a lost effect: 0.25, 0.5, 1, ... 15."""
+LOOK_SECONDS_MAX = 15.0
+"""The longest pause between two looks for a lost effect; they double from the first one."""
 
 REVISIT_SECONDS = (5.0, 15.0, 60.0, 300.0, 900.0)
 """Seconds between the sweeper's looks at an unknown; the last one repeats."""
 
 
-def looking(remaining: Callable[[], float]) -> tenacity.AsyncRetrying:
-    """Look until there is a verdict, and exactly when ``remaining()`` seconds have run out."""
+def looking(first: float, remaining: Callable[[], float]) -> tenacity.AsyncRetrying:
+    """Look until there is a verdict: ``first`` seconds after the first look, then less often.
+
+    One look begins exactly when ``remaining()`` seconds have run out.
+    """
+    growing = tenacity.wait_exponential(multiplier=first, max=LOOK_SECONDS_MAX)
 
     def wait(state: tenacity.RetryCallState) -> float:
         left = remaining()
-        return min(LOOK_WAIT(state), left) if left > 0 else LOOK_WAIT(state)
+        return min(growing(state), left) if left > 0 else growing(state)
 
     return tenacity.AsyncRetrying(
         retry=tenacity.retry_if_result(lambda verdict: verdict is None),

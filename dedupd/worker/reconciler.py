@@ -80,7 +80,7 @@ class Reconciler:
         async def once() -> Decision | None:
             return await self._look_once(job, settled_at)
 
-        looking = policies.looking(lambda: settled_at - self._clock())
+        looking = policies.looking(self._limits.look, lambda: settled_at - self._clock())
         decision: Decision = await looking(once)
         return decision
 

@@ -116,6 +116,7 @@ class Dedupd:
         self._configuration.write_text(CONFIGURATION.format(nova=nova))
         self._child: Child | None = None
         self._address = "127.0.0.1:0"
+        self.kills = 0
 
     @property
     def url(self) -> str:
@@ -139,10 +140,13 @@ class Dedupd:
         self._address = found[1]
         return self._child.pid
 
-    async def kill(self) -> None:
-        """``kill -9``."""
-        if self._child is not None:
-            await self._child.kill()
+    async def kill(self) -> int:
+        """``kill -9``; gives the process id that it had."""
+        if self._child is None:
+            raise ChildFailed("dedupd was not started, so it cannot be killed.")
+        await self._child.kill()
+        self.kills += 1
+        return self._child.pid
 
     async def stop(self) -> None:
         """Stop it, if it runs."""

@@ -41,7 +41,12 @@ class Findings(msgspec.Struct, frozen=True):
     lost: int
     """Tokens of which a client has no answer, or one that names no server in Nova."""
     control: Control
-    seconds: float
+    seconds: float = 0.0
+    """How long the whole demo took."""
+
+    def after(self, seconds: float) -> Findings:
+        """The same, with how long it took."""
+        return msgspec.structs.replace(self, seconds=round(seconds, 3))
 
     @property
     def passed(self) -> bool:

@@ -31,25 +31,23 @@ class _Report(msgspec.Struct):
 
 
 class Observer:
-    """Sets the simulated Nova's faults, and reads what it did."""
+    """Sets the simulated Nova's faults, and reads what it did; ``nova`` is its URL."""
 
     def __init__(self, session: aiohttp.ClientSession, nova: str) -> None:
         self._session = session
-        self._nova = nova
+        self.nova = nova
         self._effects: list[Effect] = []
 
     async def torment(self, faults: Sequence[dict[str, Any]], seed: int) -> None:
         """Put these faults in force for POST /servers, and begin to count what they strike."""
         common = {"method": "POST", "path": "/servers$", "times": UNLIMITED}
-        rules = [
-            {**fault, **common, "seed": seed + number} for number, fault in enumerate(faults)
-        ]
-        async with self._session.put(f"{self._nova}/__fault__", json=rules) as response:
+        rules = [{**fault, **common, "seed": seed + number} for number, fault in enumerate(faults)]
+        async with self._session.put(f"{self.nova}/__fault__", json=rules) as response:
             response.raise_for_status()
 
     async def lost_answers(self) -> dict[str, int]:
         """How many answers Nova lost since then, by fault."""
-        async with self._session.get(f"{self._nova}/__fault__") as response:
+        async with self._session.get(f"{self.nova}/__fault__") as response:
             report = msgspec.json.decode(await response.read(), type=_Report)
         return {
             rule.fault: UNLIMITED - rule.times
@@ -59,7 +57,7 @@ class Observer:
 
     async def servers(self, project: str) -> dict[str, list[str]]:
         """The ids of the project's servers that exist, by name."""
-        address = f"{self._nova}/__ledger__?after={len(self._effects)}"
+        address = f"{self.nova}/__ledger__?after={len(self._effects)}"
         async with self._session.get(address) as response:
             ledger = msgspec.json.decode(await response.read(), type=_Ledger)
         self._effects += ledger.effects

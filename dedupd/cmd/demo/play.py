@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dedupd.cmd.demo.children import Dedupd, simulated_nova
 from dedupd.cmd.demo.findings import Control, Findings, control_group, differing, lost
@@ -20,7 +20,7 @@ from dedupd.cmd.demo.storm import FAULTS, LATE_SECONDS, Storm, Tally, open_sessi
 DEADLINE_SECONDS = 60.0
 """The storm ends then, whoever still waits; those are counted as lost."""
 
-DRAW_SECONDS = 0.125
+WATCH_SECONDS = 0.125
 OURS = "demo"
 PLAIN = "plain"
 
@@ -39,22 +39,13 @@ class Script:
         return [f"server-{number:04}" for number in range(1, self.tokens + 1)]
 
     @property
-    def control(self) -> list[str]:
+    def plain_names(self) -> list[str]:
         """The servers that the control group wants."""
         return [f"plain-{number:04}" for number in range(1, max(10, self.tokens // 4) + 1)]
 
 
-@dataclass
-class Death:
-    """The kill in the middle: what it met."""
-
-    count: int = 0
-    in_flight: int = 0
-    after: Counter[str] = field(default_factory=Counter)
-
-
 class Play:
-    """One run of the demo, in a private directory.
+    """One run of the demo.
 
     Args:
         script: How big.
@@ -76,12 +67,100 @@ class Play:
         """
         began = time.monotonic()
         async with contextlib.AsyncExitStack() as stack:
-            nova = await stack.enter_async_context(
-                simulated_nova(self._directory, self._script.seed)
-            )
+            starting = simulated_nova(self._directory, self._script.seed)
+            nova = await stack.enter_async_context(starting)
             dedupd = Dedupd(self._directory, nova)
             stack.push_async_callback(dedupd.stop)
-            session = await stack.enter_async_context(open_session())
-            observer = Observer(session, nova)
-            starting = asyncio.create_task(dedupd.start())
-            ...
+            observer = Observer(await stack.enter_async_context(open_session()), nova)
+            stack.enter_context(self._screen.showing())
+            control = await self._control_group(observer, nova)
+            found = await self._storm(observer, dedupd, control)
+        return found.after(time.monotonic() - began)
+
+    async def _control_group(self, observer: Observer, nova: str) -> Control:
+        """What plain clients, who repeat until they are answered, make of the same faults."""
+        names = self._script.plain_names
+        tally = Tally(wanted=len(names))
+        self._screen.phase("Plain clients, straight at Nova", len(names))
+        await observer.torment(FAULTS, self._script.seed)
+        async with open_session() as session, self._watched(tally, observer, PLAIN):
+            storm = Storm(session, observer.nova, PLAIN, tally, tokens=False)
+            await self._blow(storm, names, 1)
+        lost_answers = await observer.lost_answers()
+        made = await observer.servers(PLAIN)
+        return control_group(tally, sum(lost_answers.values()), made)
+
+    async def _storm(self, observer: Observer, dedupd: Dedupd, control: Control) -> Findings:
+        """Many clients for each token, dedupd between them and Nova, and its death halfway."""
+        script, names = self._script, self._script.names
+        tally = Tally(wanted=len(names))
+        pid = await dedupd.start()
+        self._screen.phase("The storm, through dedupd", len(names) * (script.clients + 1))
+        self._screen.event(f"dedupd is process {pid} and listens on {dedupd.url}")
+        await observer.torment(FAULTS, script.seed)
+        async with open_session() as session, self._watched(tally, observer, OURS):
+            storm = Storm(session, dedupd.url, OURS, tally, tokens=True)
+            death = asyncio.create_task(self._die(dedupd, tally))
+            await self._blow(storm, names, script.clients)
+            in_flight = await death
+            self._screen.event("Each token once more, now that all of them are used")
+            await self._blow(storm, names, 1)
+        servers = await observer.servers(OURS)
+        return Findings(
+            seed=script.seed,
+            tokens=script.tokens,
+            clients=script.clients,
+            posts=tally.posts,
+            unanswered_posts=dict(tally.unanswered),
+            lost_answers=await observer.lost_answers(),
+            kills=dedupd.kills,
+            in_flight_at_kill=in_flight,
+            answers=tally.answered,
+            differing=differing(tally),
+            servers=sum(map(len, servers.values())),
+            duplicates=surplus(servers).total(),
+            lost=lost(names, tally, servers),
+            control=control,
+        )
+
+    async def _blow(self, storm: Storm, names: list[str], clients: int) -> None:
+        """Until all are answered, and what Nova does late has been done."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await storm.blow(names, clients, self._chance)
+        await asyncio.sleep(LATE_SECONDS)
+
+    async def _die(self, dedupd: Dedupd, tally: Tally) -> int:
+        """Kill dedupd when half of the tokens are answered; gives the POSTs under way then."""
+        while len(tally.replies) < max(1, tally.wanted // 2):
+            await asyncio.sleep(WATCH_SECONDS / 10)
+        in_flight = tally.in_flight
+        pid = await dedupd.kill()
+        self._screen.event(f"kill -9 {pid}, with {in_flight} POSTs under way")
+        pid = await dedupd.start()
+        self._screen.event(f"dedupd is back on the same files as process {pid}")
+        return in_flight
+
+    @contextlib.asynccontextmanager
+    async def _watched(self, tally: Tally, observer: Observer, project: str) -> AsyncIterator[None]:
+        """Show where it stands, beside the block."""
+
+        async def watch() -> None:
+            while True:
+                servers = await observer.servers(project)
+                self._screen.draw(tally, sum(map(len, servers.values())))
+                await asyncio.sleep(WATCH_SECONDS)
+
+        async with _beside(watch()):
+            yield
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run it beside the block, and end it with the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -102,6 +102,7 @@ async def front(endpoint: str, **options: float) -> AsyncIterator[int]:
         http="httptools",
         ws="none",
         lifespan="off",
+        proxy_headers=False,
         access_log=False,
         log_config=None,
         server_header=False,
@@ -487,7 +488,7 @@ async def application(scope, receive, send):
     await through(scope, receive, send)
 
 uvicorn.run(application, fd=int(sys.argv[1]), loop="uvloop", http="httptools", ws="none",
-            lifespan="off", access_log=False, log_level="warning")
+            lifespan="off", proxy_headers=False, access_log=False, log_level="warning")
 """
 
 
