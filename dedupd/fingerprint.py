@@ -2,7 +2,8 @@
 
 Taken over a version byte, the path, the sorted query, the microversion and the canonical JSON body
 (raw bytes if it is not JSON). Credentials, User-Agent and request ids are no part of it.
-Everything that is kept is keyed (HMAC-SHA-256): no value can be guessed from a record.
+Everything that is kept is keyed (HMAC-SHA-256 for the whole, BLAKE2b for the parts): no value can
+be guessed from a record.
 """
 
 from __future__ import annotations
@@ -96,6 +97,6 @@ def _encode(value: Any) -> bytes:
 
 
 def _digest(key: bytes, name: str, value: bytes) -> bytes:
-    return hmac.digest(key, b"part\0" + name.encode() + b"\0" + value, hashlib.sha256)[
-        :DIGEST_BYTES
-    ]
+    """Keyed BLAKE2b (RFC 7693): a third of HMAC's time, and there are a dozen for each request."""
+    whole = name.encode() + b"\0" + value
+    return hashlib.blake2b(whole, key=key, digest_size=DIGEST_BYTES, person=b"dedupd part").digest()

@@ -162,8 +162,13 @@ class Executor:
         return await self._without_effect(job, answer, ruling.retry)
 
     async def _may_exist(self, job: Job) -> bool:
-        """Note whether it exists before the first send; False: the cloud cannot be asked."""
-        if job.record.attempts or job.record.existed is not None or job.probe is None:
+        """Note whether it exists before the send; False: the cloud cannot be asked.
+
+        Asked until something was sent that may have had an effect: what is there from then on may
+        be ours.
+        """
+        silent = all(attempt.verdict is Verdict.NO_EFFECT for attempt in job.record.attempts)
+        if not silent or job.probe is None:
             return True
         try:
             existed = await job.probe.existed(job.errand, job.asker)

@@ -96,9 +96,10 @@ class Reconciler:
         if isinstance(finding, Found):
             await self._adopt(job, finding)
             return Decision.ENDED
-        if isinstance(finding, Spoiled):
-            return await self._discard(job, finding)
-        if finding is not None and began < settled_at:
+        if isinstance(finding, Spoiled) and (decided := await self._discard(job, finding)):
+            return decided
+        clear = isinstance(finding, Absent | Undecided)
+        if began < settled_at + (0 if clear else self._limits.retry):
             return None
         if isinstance(finding, Absent):
             absent = request.end_attempt(
@@ -106,10 +107,7 @@ class Reconciler:
             )
             job.advance(absent)
             return Decision.SEND_AGAIN
-        if finding is None and began < settled_at + self._limits.retry:
-            return None
-        reason = finding.reason if isinstance(finding, Undecided) else "Nova cannot be asked."
-        await self._give_up(job, reason)
+        await self._give_up(job, _reason(finding))
         return Decision.ENDED
 
     async def _look(self, job: Job) -> Finding | None:
@@ -157,7 +155,7 @@ class Reconciler:
                 LOG.error("%s: %s was not deleted: %s", job.record.id, surplus, error)
 
     async def _discard(self, job: Job, spoiled: Spoiled) -> Decision | None:
-        """Remove what is of no use to anybody, fenced like a send."""
+        """Remove what is of no use to anybody, fenced like a send; None: it is still there."""
         ours = await self._store.swap(job.record, job.record, worker=self._lease.worker_id)
         if ours is None:
             return Decision.ENDED
@@ -180,3 +178,15 @@ class Reconciler:
         if written is not None:
             job.advance(written)
             self._metrics.ended.labels(State.UNKNOWN.label).inc()
+
+
+def _reason(finding: Spoiled | Undecided | None) -> str:
+    """Why nobody can decide, for people."""
+    match finding:
+        case Undecided():
+            return finding.reason
+        case Spoiled():
+            made = finding.resource
+            return f"{made.type} {made.id} is there and cannot be removed: {finding.detail}."
+        case None:
+            return "Nova cannot be asked."

@@ -114,7 +114,11 @@ def test_the_makefile_knows_the_pure_modules() -> None:
 
 def test_make_help_lists_every_target() -> None:
     shown = subprocess.run(
-        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     listed = {line.split()[0] for line in shown.splitlines()}
     phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

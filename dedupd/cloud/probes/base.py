@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import msgspec
 
 from dedupd.cloud.ask import Asker
-from dedupd.exchange import Answer, Call, Payload
-from dedupd.microversion import LOWEST, Microversion
+from dedupd.exchange import Answer, Call, Headers, Payload
+from dedupd.microversion import HEADERS, LOWEST, Microversion
 from dedupd.request import Record, Resource
 
 
@@ -41,6 +41,11 @@ class Errand(msgspec.Struct, frozen=True):
         head, separator, version = self.base.rpartition("/v2")
         return head + separator + version.partition("/")[0]
 
+    @property
+    def modern_root(self) -> str:
+        """The root under which a microversion counts."""
+        return self.root + ".1" * self.legacy
+
 
 class Found(msgspec.Struct, frozen=True):
     """The effect is there: the answer that the caller would have had, and what it names."""
@@ -69,6 +74,29 @@ class Undecided(msgspec.Struct, frozen=True):
 
 
 Finding = Found | Absent | Spoiled | Undecided
+
+COMMON_HEADERS = HEADERS | {b"vary", b"content-type", b"server"}
+"""Those that Nova's answers to a GET and to a POST with the same microversion share."""
+
+REFUSED = (401, 403)
+"""The caller's credentials do not count (any more): the service user's may."""
+
+
+async def ask_as_before(errand: Errand, asker: Asker, path: str) -> Answer:
+    """A GET below the root with the caller's own microversion, whoever has to ask it.
+
+    Raises:
+        CannotAsk: the cloud did not tell.
+    """
+    answer = await asker.as_caller(errand.base + path, errand.requested)
+    if answer.status not in REFUSED:
+        return answer
+    return await asker.as_service(errand.root + path, errand.requested)
+
+
+def common_headers(answer: Answer) -> Headers:
+    """What the lost answer had in common with this one."""
+    return tuple(pair for pair in answer.headers if pair[0].lower() in COMMON_HEADERS)
 
 
 class Probe(Protocol):

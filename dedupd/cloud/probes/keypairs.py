@@ -8,15 +8,26 @@ exist before we sent: that is asked before the first send and stands in the reco
 from __future__ import annotations
 
 import datetime
+import json
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from dedupd.cloud.ask import Asker, CannotAsk, document, query
-from dedupd.cloud.probes.base import Absent, Errand, Finding, Found, Spoiled, Undecided
+from dedupd.cloud.probes.base import (
+    REFUSED,
+    Absent,
+    Errand,
+    Finding,
+    Found,
+    Spoiled,
+    Undecided,
+    ask_as_before,
+    common_headers,
+)
 from dedupd.exchange import Answer, Call
-from dedupd.microversion import HEADERS, Microversion
+from dedupd.microversion import Microversion
 from dedupd.request import Resource
 
 TYPED_SINCE = Microversion(2, 2)
@@ -27,9 +38,6 @@ FOR_OTHERS_SINCE = Microversion(2, 10)
 
 CLOCK_SKEW = 300.0
 """Seconds by which Nova's clock may be behind ours."""
-
-_ANSWER_HEADERS = HEADERS | {b"vary", b"content-type", b"server"}
-"""Those that every answer of this Nova carries: taken from its answer to a GET."""
 
 
 class KeypairProbe:
@@ -57,7 +65,7 @@ class KeypairProbe:
         shown = document(answer, "Showing a keypair")["keypair"]
         if "public_key" in wanted:
             same = shown["public_key"].strip() == str(wanted["public_key"]).strip()
-            return self._adopt(errand, answer, shown) if same else Absent()
+            return await self._adopt(errand, asker, shown) if same else Absent()
         return self._lost_key(errand, shown)
 
     def resource(self, errand: Errand, answer: Answer) -> Resource | None:
@@ -89,18 +97,21 @@ class KeypairProbe:
         answer = await asker.as_caller(
             query(errand.base + path, named), errand.requested, method=method
         )
-        if answer.status not in (401, 403) or not asker.has_service_user:
+        if answer.status not in REFUSED or not asker.has_service_user:
             return answer
-        named = {"user_id": user or errand.record.user_id}
+        target = query(errand.modern_root + path, {"user_id": user or errand.record.user_id})
         version = max(errand.effective, FOR_OTHERS_SINCE)
-        return await asker.as_service(query(errand.root + path, named), version, method=method)
+        return await asker.as_service(target, version, method=method)
 
-    def _adopt(self, errand: Errand, answer: Answer, shown: dict[str, Any]) -> Found:
-        """The lost answer, rebuilt as Nova's view does (views/keypairs.py, create)."""
+    async def _adopt(self, errand: Errand, asker: Asker, shown: dict[str, Any]) -> Found:
+        """The lost answer byte for byte as Nova makes it (views/keypairs.py, create).
+
+        Only its request id cannot be had again.
+        """
         typed = errand.effective >= TYPED_SINCE
         names = ["type"] * typed + ["name", "public_key", "fingerprint", "user_id"]
-        body = msgspec.json.encode({"keypair": {name: shown[name] for name in names}})
-        headers = tuple(pair for pair in answer.headers if pair[0].lower() in _ANSWER_HEADERS)
+        body = json.dumps({"keypair": {name: shown[name] for name in names}}).encode()
+        headers = common_headers(await ask_as_before(errand, asker, "/os-keypairs"))
         return Found(Answer(201 if typed else 200, headers, body), _resource(errand, shown))
 
     def _lost_key(self, errand: Errand, shown: dict[str, Any]) -> Finding:

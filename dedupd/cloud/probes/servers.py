@@ -20,9 +20,18 @@ import tenacity
 
 from dedupd.cloud.ask import Asker, CannotAsk, document, query
 from dedupd.cloud.probes import reservation
-from dedupd.cloud.probes.base import Absent, Errand, Finding, Found, Undecided
+from dedupd.cloud.probes.base import (
+    REFUSED,
+    Absent,
+    Errand,
+    Finding,
+    Found,
+    Undecided,
+    ask_as_before,
+    common_headers,
+)
 from dedupd.exchange import Answer, Call, Headers
-from dedupd.microversion import HEADERS, Microversion
+from dedupd.microversion import Microversion
 from dedupd.request import Resource
 
 TAGS_SINCE = Microversion(2, 52)
@@ -49,9 +58,6 @@ REQUEST_ID = tenacity.AsyncRetrying(
     retry_error_callback=lambda _: None,
 )
 """Nova's conductor notes the create some 0.1 to 1 s after the 202; without it, it is left out."""
-
-_ANSWER_HEADERS = HEADERS | {b"vary", b"content-type", b"server"}
-"""Those that every answer of this Nova carries: taken from its answer to a GET."""
 
 
 class Row(msgspec.Struct, frozen=True, rename={"disk_config": "OS-DCF:diskConfig"}):
@@ -276,7 +282,7 @@ async def _list(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[R
 
 async def _page(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
     answer = await asker.as_caller(query(f"{errand.base}/servers/detail", filters), ASKING)
-    if answer.status in (401, 403):
+    if answer.status in REFUSED:
         everyone = {"all_tenants": "1", "project_id": errand.record.project_id}
         target = query(f"{errand.root}/servers/detail", filters | everyone)
         answer = await asker.as_service(target, ASKING)
@@ -294,9 +300,9 @@ def _rows(answer: Answer) -> list[Row]:
 
 async def _absent_if_cells_are_up(errand: Errand, asker: Asker) -> Finding:
     """Nova leaves the servers of a cell that is down out of every list but a bare one."""
-    answer = await asker.as_caller(f"{errand.base}/servers/detail", ASKING)
-    if answer.status in (401, 403):
-        target = f"{errand.root}/servers/detail?all_tenants=1"
+    answer = await asker.as_caller(f"{errand.modern_root}/servers/detail", ASKING)
+    if answer.status in REFUSED:
+        target = f"{errand.modern_root}/servers/detail?all_tenants=1"
         answer = await asker.as_service(target, ASKING)
     since = _timestamp(_earliest(errand))
     if any(row.name is None and row.created >= since for row in _rows(answer)):
@@ -309,25 +315,24 @@ def _links(errand: Errand, row: Row) -> list[dict[str, str]]:
 
     The service user asks without it, since Nova refuses it another project's path.
     """
-    project = errand.base.removeprefix(errand.root)
-    bare, full = f"/servers/{row.id}", f"{project}/servers/{row.id}"
-    return [link | {"href": link["href"].removesuffix(full).removesuffix(bare) + full} for link in row.links]
+    bare = f"/servers/{row.id}"
+    full = errand.base.removeprefix(errand.root) + bare
+
+    def complete(link: dict[str, str]) -> dict[str, str]:
+        return link | {"href": link["href"].removesuffix(full).removesuffix(bare) + full}
+
+    return [complete(link) for link in row.links]
 
 
 async def _answer_headers(errand: Errand, asker: Asker, row: Row) -> Headers:
     """The headers of the lost answer: Nova echoes the microversion that the caller asked for."""
-
-    async def ask(path: str) -> Answer:
-        answer = await asker.as_caller(errand.base + path, errand.requested)
-        if answer.status not in (401, 403):
-            return answer
-        return await asker.as_service(errand.root + path, errand.requested)
+    path = f"/servers/{row.id}"
 
     async def request_id() -> bytes | None:
-        return _create_request_id(await ask(f"/servers/{row.id}/os-instance-actions"))
+        shown = await ask_as_before(errand, asker, f"{path}/os-instance-actions")
+        return _create_request_id(shown)
 
-    shown = await ask(f"/servers/{row.id}")
-    kept = tuple(pair for pair in shown.headers if pair[0].lower() in _ANSWER_HEADERS)
+    kept = common_headers(await ask_as_before(errand, asker, path))
     value: bytes | None = await REQUEST_ID.copy()(request_id)
     if value is None:
         return kept

@@ -159,7 +159,7 @@ async def _start(name: str, arguments: Sequence[str], directory: Path) -> Child:
     log = directory / f"{name}.log"
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", *arguments),
+            *(sys.executable, "-P", "-m", *arguments),
             env=_environment(),
             stdin=DEVNULL,
             stdout=PIPE,

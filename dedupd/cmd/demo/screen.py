@@ -32,10 +32,8 @@ class Screen:
             TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn()
         )
         self._task = self._progress.add_task("", total=None)
-        self._phase = ""
         self._began = time.monotonic()
         self._last_line = 0.0
-        self._events: list[str] = []
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -52,13 +50,13 @@ class Screen:
 
     def phase(self, text: str, total: int) -> None:
         """Begin a phase in which ``total`` clients are to be answered."""
-        self._phase = text
         self._progress.reset(self._task, total=total, description=text)
         self.event(text)
 
     def event(self, text: str) -> None:
         """Say what happened; it stays on the screen."""
-        self._console.print(f"{self._elapsed():5.1f} s  {text}", highlight=False, markup=False)
+        line = f"{self._elapsed():5.1f} s  {text}"
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def draw(self, tally: Tally, servers: int) -> None:
         """Show where it stands."""
@@ -67,7 +65,7 @@ class Screen:
             self._live.update(self._picture(tally, servers), refresh=True)
         elif self._elapsed() - self._last_line >= LINE_SECONDS:
             self._last_line = self._elapsed()
-            self.event("  ".join(f"{name}: {value}" for name, value in _counters(tally, servers)))
+            self.event(", ".join(f"{name} {value}" for name, value in _counters(tally, servers)))
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began

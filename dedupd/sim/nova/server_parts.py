@@ -100,10 +100,14 @@ def add_metadata(world: World, call: Call, identity: str) -> Reply:
 
 
 def actions(world: World, call: Call, identity: str) -> Reply:
-    """GET /servers/{id}/os-instance-actions: newest first; deleted servers too, from 2.21 on."""
+    """GET /servers/{id}/os-instance-actions: newest first; deleted servers too, from 2.21 on.
+
+    There is nothing, not even the creation, until the server is scheduled.
+    """
     server = _remembered(world, call, identity)
     call.require("os-instance-actions:list", write=False)
-    views = [_action(call, server, action) for action in reversed(server.actions)]
+    kept = server.actions if server.host(call.now) else []
+    views = [_action(call, server, action) for action in reversed(kept)]
     return Reply(200, {"instanceActions": views})
 
 

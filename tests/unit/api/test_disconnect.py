@@ -110,11 +110,12 @@ async def test_other_errors_leave_the_block_as_they_are() -> None:
 
 
 async def test_an_enclosing_deadline_works_beside_it() -> None:
-    caller = Caller()
+    async def guarded() -> None:
+        with Disconnect(Caller().receive, after=0.01):
+            await forever()
+
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            with Disconnect(caller.receive, after=0.01):
-                await forever()
+        await asyncio.wait_for(guarded(), 0.05)
 
 
 async def test_it_guards_a_task_only() -> None:
@@ -135,40 +136,45 @@ async def test_it_guards_a_task_only() -> None:
 async def test_the_body_comes_through_and_is_watched_after_its_last_part() -> None:
     caller = Caller()
     caller.part(b"a", more=True)
-    with (
-        pytest.raises(ClientGone),
-        Disconnect(caller.receive, body_pending=True, after=0.01) as client,
-    ):
-        assert (await client.receive())["body"] == b"a"
-        assert client.body_pending
-        caller.watched.clear()
-        await asyncio.sleep(0.05)  # several ticks: the body's reader alone may receive
-        assert not caller.watched.is_set()
-        caller.part(b"b", more=False)
-        assert (await client.receive())["body"] == b"b"
-        assert not client.body_pending
-        caller.messages.put_nowait(GONE)
-        await forever()
+
+    async def guarded() -> None:
+        with Disconnect(caller.receive, body_pending=True, after=0.01) as client:
+            assert (await client.receive())["body"] == b"a"
+            assert client.body_pending
+            caller.watched.clear()
+            await asyncio.sleep(0.05)  # several ticks: the body's reader alone may receive
+            assert not caller.watched.is_set()
+            caller.part(b"b", more=False)
+            assert (await client.receive())["body"] == b"b"
+            assert not client.body_pending
+            caller.messages.put_nowait(GONE)
+            await forever()
+
+    with pytest.raises(ClientGone):
+        await guarded()
 
 
 async def test_a_disconnect_met_while_reading_is_raised_there() -> None:
     caller = Caller()
     caller.messages.put_nowait(GONE)
-    with Disconnect(caller.receive, body_pending=True) as client:
-        with pytest.raises(ClientGone):
-            await client.receive()
+    with Disconnect(caller.receive, body_pending=True) as client, pytest.raises(ClientGone):
+        await client.receive()
     assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
 
 
 async def test_a_disconnect_met_by_another_task_that_reads_ends_the_block_too() -> None:
     caller = Caller()
     caller.messages.put_nowait(GONE)
-    with pytest.raises(ClientGone), Disconnect(caller.receive, body_pending=True) as client:
-        reader = asyncio.create_task(client.receive())
-        try:
+    readers: list[asyncio.Task[Message]] = []
+
+    async def guarded() -> None:
+        with Disconnect(caller.receive, body_pending=True) as client:
+            readers.append(asyncio.create_task(client.receive()))
             await forever()
-        finally:
-            assert isinstance(reader.exception(), ClientGone)
+
+    with pytest.raises(ClientGone):
+        await guarded()
+    assert isinstance(readers[0].exception(), ClientGone)
 
 
 async def test_standstill_ends_the_block() -> None:
@@ -178,15 +184,19 @@ async def test_standstill_ends_the_block() -> None:
 
 
 async def test_what_moves_does_not_stand_still() -> None:
-    caller = Caller()
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    with pytest.raises(TimeoutError), Disconnect(caller.receive, idle_seconds=0.5) as client:
-        while loop.time() < began + 1:
-            client.moved()
-            await asyncio.sleep(0.02)
-        await forever()
-    assert loop.time() > began + 1.4
+    moves = 0
+
+    async def guarded() -> None:
+        nonlocal moves
+        with Disconnect(Caller().receive, idle_seconds=1) as client:
+            for moves in range(1, 11):
+                client.moved()
+                await asyncio.sleep(0.25)  # longer altogether than idle_seconds
+            await forever()
+
+    with pytest.raises(TimeoutError):
+        await guarded()
+    assert moves == 10
 
 
 async def test_the_caller_is_watched_where_there_is_a_limit_to_standstill_too() -> None:
