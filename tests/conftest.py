@@ -1,15 +1,24 @@
 """What all suites share: dedupd as a child process, and its log in the report of a failing test."""
 
-from collections.abc import Callable, Generator, Iterator
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from tests.integration.standalone import Standalone, logs_of_all
 
-StartStandalone = Callable[..., Standalone]
-"""Takes what Standalone takes, but for the directory."""
+
+class StartStandalone(Protocol):
+    """Starts one more `dedupd standalone` before a Nova."""
+
+    def __call__(
+        self, nova: str, settings: Mapping[str, str] | None = None, *, measured: bool = True
+    ) -> Standalone:
+        """See Standalone; it has a directory of its own."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -22,15 +31,27 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.fixture
-def start_standalone(tmp_path: Path) -> Iterator[StartStandalone]:
-    """Start `dedupd standalone` before a Nova; each ends with the test."""
+def start_standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStandalone]:
+    """Start `dedupd standalone`; each ends with the test."""
     with ExitStack() as started:
-        yield lambda nova, settings=None: started.enter_context(
-            Standalone(_new_directory(tmp_path), nova, settings)
-        )
+        yield _starter(tmp_path_factory, started)
 
 
-def _new_directory(parent: Path) -> Path:
-    directory = parent / f"dedupd-{sum(1 for _ in parent.iterdir())}"
-    directory.mkdir()
-    return directory
+@pytest.fixture(scope="module")
+def start_standalone_for_module(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[StartStandalone]:
+    """Start `dedupd standalone`; each ends with the module's last test."""
+    with ExitStack() as started:
+        yield _starter(tmp_path_factory, started)
+
+
+def _starter(directories: pytest.TempPathFactory, started: ExitStack) -> StartStandalone:
+    def start(
+        nova: str, settings: Mapping[str, str] | None = None, *, measured: bool = True
+    ) -> Standalone:
+        directory: Path = directories.mktemp("dedupd")
+        standalone = Standalone(directory, nova, settings, measured=measured)
+        return started.enter_context(standalone)
+
+    return start

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
+
+from dedupd.ports import Delivery
+
+LOG = logging.getLogger(__name__)
 
 Settle = Callable[[Any, bool], None]
 """What a queue does with a message's tag; True: hand it back, False: it is done with."""
@@ -31,3 +36,11 @@ class Message:
         settle, self._settle = self._settle, None
         if settle is not None:
             settle(self._tag, hand_back)
+
+
+def handle(handler: Callable[[Delivery], None], message: Message) -> None:
+    """Call a handler; if it raises, that is logged, and its message stays unacknowledged."""
+    try:
+        handler(message)
+    except Exception:
+        LOG.exception("a queue's handler failed with %s", message.id)

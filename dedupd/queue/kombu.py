@@ -10,7 +10,7 @@ from typing import Any
 
 from dedupd.ports import Delivery, QueueUnavailable
 from dedupd.queue.broker import Broker, Operation
-from dedupd.queue.delivery import Message
+from dedupd.queue.delivery import Message, handle
 from dedupd.queue.link import CLOSED, Link
 
 LOG = logging.getLogger(__name__)
@@ -71,7 +71,6 @@ class KombuQueue:
 
     async def consume(self, handler: Callable[[Delivery], None], prefetch: int) -> None:
         """See ``Queue.consume``; called again, it takes the place of the first."""
-        await self.stop_consuming()
         self._handler = handler
         try:
             await self._ask(Broker.consume, prefetch)
@@ -102,7 +101,7 @@ class KombuQueue:
                 return await self._link.submit(operation, argument)
         except TimeoutError:
             raise QueueUnavailable(
-                f"The queue's broker did not answer within {self._deadline:g} s."
+                f"The queue's broker did not answer within {self._deadline:g} s: try again later."
             ) from None
 
     def _arrive(self, messages: list[Message]) -> None:
@@ -110,13 +109,6 @@ class KombuQueue:
             if self._handler is None:
                 message.hand_back()
             else:
-                _handle(self._handler, message)
+                handle(self._handler, message)
         if self._handler is None and self._link is not None:
             self._link.tell(Broker.cancel, None)  # who asked for them has given up
-
-
-def _handle(handler: Callable[[Delivery], None], message: Message) -> None:
-    try:
-        handler(message)
-    except Exception:
-        LOG.exception("a queue's handler failed with %s", message.id)

@@ -6,14 +6,11 @@ Several queues share one ``MemoryBroker``, as fronts and workers share a real on
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 
 from dedupd.ports import Delivery, QueueUnavailable
-from dedupd.queue.delivery import Message
-
-LOG = logging.getLogger(__name__)
+from dedupd.queue.delivery import Message, handle
 
 
 class MemoryBroker:
@@ -47,7 +44,7 @@ class MemoryQueue:
     def __init__(self, broker: MemoryBroker | None = None) -> None:
         self._broker = broker or MemoryBroker()
         self._is_open = False
-        self._handler: Callable[[Delivery], None] | None = None
+        self._handler: Callable[[Delivery], None] = Delivery.hand_back
         self._prefetch = 0
         self._tags = 0
         self._unacknowledged: dict[int, str] = {}
@@ -101,12 +98,7 @@ class MemoryQueue:
         """Have a message handled, on the broker's word."""
         self._tags += 1
         self._unacknowledged[self._tags] = request_id
-        message = Message(request_id, self._settle, self._tags)
-        if self._handler is not None:
-            try:
-                self._handler(message)
-            except Exception:
-                LOG.exception("a queue's handler failed with %s", request_id)
+        handle(self._handler, Message(request_id, self._settle, self._tags))
 
     def _settle(self, tag: int, hand_back: bool) -> None:
         request_id = self._unacknowledged.pop(tag, None)
@@ -115,7 +107,6 @@ class MemoryQueue:
         self._broker.stir()
 
     def _stop(self) -> None:
-        self._handler = None
         if self in self._broker.consumers:
             self._broker.consumers.remove(self)
 

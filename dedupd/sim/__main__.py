@@ -75,6 +75,7 @@ def serve(options: argparse.Namespace) -> None:
         http=AbortableProtocol,
         ws="none",
         lifespan="off",
+        proxy_headers=False,
         access_log=False,
         log_level="warning",
         server_header=False,

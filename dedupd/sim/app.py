@@ -1,7 +1,8 @@
 """The simulated Nova over HTTP: an ASGI application with faults and the ledger around the model.
 
 Beside the compute API it answers `PUT` and `GET /__fault__` (see `dedupd.sim.faults`) and
-`GET /__ledger__`, which lists what took effect: `?after=N` leaves out the first N entries.
+`GET /__ledger__`: `effects` (what took effect; `?after=N` leaves out the first N), their `count`,
+and `counters` of the requests handled by method, resource and status.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class SimulatedNovaApp:
     def _ledger(self, query: bytes) -> Answer:
         after = int(parse_qs(query.decode("latin-1")).get("after", ["0"])[0])
         effects = self.nova.ledger[after:]
-        document = {"effects": effects, "counters": self.nova.counters}
+        counts = {"count": len(self.nova.ledger), "counters": self.nova.counters}
+        document = {"effects": effects, **counts}
         return _json(200, msgspec.json.encode(document))
 
 

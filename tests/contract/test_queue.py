@@ -204,6 +204,25 @@ async def test_a_second_consumer_takes_the_place_of_the_first(queue: Queue) -> N
     assert not first.deliveries
 
 
+async def test_one_stop_ends_a_consumer_that_was_replaced(queue: Queue) -> None:
+    inbox = Inbox()
+    await queue.consume(inbox, 1)
+    await queue.consume(inbox, 1)
+    await queue.stop_consuming()
+    await queue.publish(request_id(1))
+    await settled(queue)
+    assert await queue.depth() == 1
+    assert not inbox.deliveries
+
+
+async def test_opening_an_open_queue_changes_nothing(queue: Queue) -> None:
+    inbox = Inbox()
+    await queue.consume(inbox, 1)
+    await queue.open()
+    await queue.publish(request_id(1))
+    assert await inbox.until(1) == [request_id(1)]
+
+
 async def test_a_handler_that_fails_does_not_keep_others_from_their_messages(
     queue: Queue, caplog: pytest.LogCaptureFixture
 ) -> None:

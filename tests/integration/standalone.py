@@ -25,7 +25,7 @@ _LOG_LINES = 200
 QUICK = {
     "auth.strategy": "noauth",
     "nova.connect_timeout": "2",
-    "nova.send_timeout": "4",
+    "nova.send_timeout": "6",
     "nova.settle_seconds": "6",
     "nova.retry_seconds": "5",
     "worker.lease_seconds": "1",

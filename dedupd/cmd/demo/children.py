@@ -31,9 +31,10 @@ hold_seconds = 5
 strategy = noauth
 [nova]
 endpoint = {nova}
-connect_timeout = 1
-send_timeout = 2
-settle_seconds = 1.5
+connect_timeout = 0.5
+send_timeout = 1
+settle_seconds = 1
+probe_seconds = 0.25
 [worker]
 sweep_seconds = 0.5
 stop_seconds = 1

@@ -51,9 +51,9 @@ class Demo(Command):
         parser.add_argument(
             "--clients",
             type=_whole(MAX_CLIENTS),
-            default=8,
+            default=6,
             metavar="N",
-            help="how many clients send each token (default: 8)",
+            help="how many clients send each token (default: 6)",
         )
         parser.add_argument(
             "--seed",

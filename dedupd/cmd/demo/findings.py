@@ -76,7 +76,9 @@ def control_group(tally: Tally, lost_answers: int, servers: dict[str, list[str]]
 
 
 def _kept(name: str, tally: Tally, ids: list[str]) -> bool:
-    replies = tally.replies.get(name, {})
+    replies = tally.replies.get(name)
     return (
-        not tally.waiting[name] and bool(replies) and all(reply.server in ids for reply in replies)
+        not tally.waiting[name]
+        and replies is not None
+        and all(reply.server in ids for reply in replies)
     )

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dedupd.cmd.demo.children import Dedupd, simulated_nova
 from dedupd.cmd.demo.findings import Control, Findings, control_group, differing, lost
@@ -17,12 +17,14 @@ from dedupd.cmd.demo.observer import Observer, surplus
 from dedupd.cmd.demo.screen import Screen
 from dedupd.cmd.demo.storm import FAULTS, LATE_SECONDS, Storm, Tally, open_session
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 30.0
 """The storm ends then, whoever still waits; those are counted as lost."""
 
 WATCH_SECONDS = 0.125
 OURS = "demo"
 PLAIN = "plain"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,12 @@ class Play:
             nova = await stack.enter_async_context(starting)
             dedupd = Dedupd(self._directory, nova)
             stack.push_async_callback(dedupd.stop)
+            start = await stack.enter_async_context(_beside(dedupd.start()))
             observer = Observer(await stack.enter_async_context(open_session()), nova)
             stack.enter_context(self._screen.showing())
             control = await self._control_group(observer, nova)
+            pid = await start
+            self._screen.event(f"dedupd is process {pid} and listens on {dedupd.url}")
             found = await self._storm(observer, dedupd, control)
         return found.after(time.monotonic() - began)
 
@@ -94,15 +99,14 @@ class Play:
         """Many clients for each token, dedupd between them and Nova, and its death halfway."""
         script, names = self._script, self._script.names
         tally = Tally(wanted=len(names))
-        pid = await dedupd.start()
         self._screen.phase("The storm, through dedupd", len(names) * (script.clients + 1))
-        self._screen.event(f"dedupd is process {pid} and listens on {dedupd.url}")
         await observer.torment(FAULTS, script.seed)
         async with open_session() as session, self._watched(tally, observer, OURS):
             storm = Storm(session, dedupd.url, OURS, tally, tokens=True)
-            death = asyncio.create_task(self._die(dedupd, tally))
-            await self._blow(storm, names, script.clients)
-            in_flight = await death
+            async with _beside(self._die(dedupd, tally)) as death:
+                await self._blow(storm, names, script.clients)
+                tally.halfway.set()  # at the latest now: a storm that was not answered ends too
+                in_flight = await death
             self._screen.event("Each token once more, now that all of them are used")
             await self._blow(storm, names, 1)
         servers = await observer.servers(OURS)
@@ -131,9 +135,8 @@ class Play:
         await asyncio.sleep(LATE_SECONDS)
 
     async def _die(self, dedupd: Dedupd, tally: Tally) -> int:
-        """Kill dedupd when half of the tokens are answered; gives the POSTs under way then."""
-        while len(tally.replies) < max(1, tally.wanted // 2):
-            await asyncio.sleep(WATCH_SECONDS / 10)
+        """Kill dedupd halfway and start it again; gives the POSTs under way at that moment."""
+        await tally.halfway.wait()
         in_flight = tally.in_flight
         pid = await dedupd.kill()
         self._screen.event(f"kill -9 {pid}, with {in_flight} POSTs under way")
@@ -156,11 +159,11 @@ class Play:
 
 
 @contextlib.asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _beside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
     """Run it beside the block, and end it with the block."""
     task = asyncio.create_task(work)
     try:
-        yield
+        yield task
     finally:
         task.cancel()
         await asyncio.wait([task])

@@ -103,7 +103,7 @@ def summary(found: Findings) -> RenderableType:
     table.add_column("plain retries, no dedupd", justify="right")
     control = found.control
     rows: Sequence[tuple[str, int, int | str]] = (
-        ("servers wanted (one client token each)", found.tokens, control.wanted),
+        ("servers wanted, one token each", found.tokens, control.wanted),
         ("clients that want each of them", found.clients, 1),
         ("POSTs sent by the clients", found.posts, control.posts),
         ("answers that Nova lost", sum(found.lost_answers.values()), control.lost_answers),
@@ -128,7 +128,7 @@ def _verdict(found: Findings) -> Text:
     if not found.passed:
         return Text("This must not happen: please report it, with the seed.", style="bold red")
     return Text(
-        f"Each of {found.tokens} tokens made one server, and all its clients were told the same "
-        f"({found.seconds:.1f} s, seed {found.seed}).",
+        "One server for each token, and the same answer for all of its clients "
+        f"(seed {found.seed}, {found.seconds:.1f} s).",
         style="bold green",
     )

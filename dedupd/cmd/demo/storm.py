@@ -23,7 +23,7 @@ CONNECTIONS = 256
 PATIENCE_SECONDS = 2.0
 """How long a client waits for an answer before it breaks off and repeats."""
 
-ARRIVALS_PER_SECOND = 500.0
+ARRIVALS_PER_SECOND = 600.0
 BURST_SECONDS = 0.3
 """Within this time the clients of one token arrive."""
 
@@ -32,7 +32,7 @@ NOT_FINAL = frozenset({408, 409, 425, 429})
 
 AGAIN = tenacity.AsyncRetrying(
     retry=tenacity.retry_if_result(lambda answer: answer is None),
-    wait=tenacity.wait_random_exponential(multiplier=0.2, max=1),
+    wait=tenacity.wait_random_exponential(multiplier=0.4, max=1.5),
     stop=tenacity.stop_never,
 )
 """Every client repeats until it is answered; the storm as a whole has a deadline."""
@@ -76,6 +76,8 @@ class Tally:
     waiting: Counter[str] = field(default_factory=Counter)
     """Clients that are still to be answered."""
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=8))
+    halfway: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when half of what is wanted has been answered."""
 
     @property
     def answered(self) -> int:
@@ -86,6 +88,8 @@ class Tally:
         """Write an answer down."""
         replies = self.replies.setdefault(name, Counter())
         replies[reply] += 1
+        if 2 * len(self.replies) >= self.wanted:
+            self.halfway.set()
         if len(replies) > 1 and replies[reply] == 1:
             self.recent.append(f"{name}: ANOTHER ANSWER, {reply.status} {reply.server or ''}")
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from dedupd.sim.nova.call import Call
 from dedupd.sim.nova.server_view import links, seconds_text
-from dedupd.sim.nova.servers import METADATA_ITEMS
 from dedupd.sim.nova.wire import Fault, Reply
-from dedupd.sim.nova.world import Flavor, Image, World
+from dedupd.sim.nova.world import METADATA_ITEMS, Flavor, Image, World
 
 Json = dict[str, Any]
 

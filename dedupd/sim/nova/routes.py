@@ -9,6 +9,7 @@ from dedupd.sim.nova import (
     catalogue,
     keypairs,
     server_actions,
+    server_create,
     server_groups,
     server_parts,
     servers,
@@ -25,7 +26,7 @@ _WITH_IMAGES = (1, 35)
 
 ROUTES: dict[tuple[str, str], tuple[Handler, tuple[int, int]]] = {
     ("GET", "servers"): (servers.index, _ALWAYS),
-    ("POST", "servers"): (servers.create, _ALWAYS),
+    ("POST", "servers"): (server_create.create, _ALWAYS),
     ("GET", "servers/detail"): (servers.detail, _ALWAYS),
     ("GET", "servers/*"): (servers.show, _ALWAYS),
     ("PUT", "servers/*"): (servers.update, _ALWAYS),

@@ -42,13 +42,16 @@ Error = tuple[str | None, Any, str]
 def first_error(schema: Schema, value: Any, name: str | None = None) -> Error | None:
     """Return the first thing wrong with the value, or None if it fits."""
     for keyword, argument in schema.items():
-        message = _CHECKS[keyword](argument, value, schema) if keyword in _CHECKS else None
-        if message == _BAD_NAME:
-            return None, value, message
+        if keyword not in _CHECKS:
+            continue
+        message = _CHECKS[keyword](argument, value, schema)
         if message is not None:
-            return name, value, message
-    errors = (first_error(inner, item, key) for key, inner, item in _inside(schema, value))
-    return next((error for error in errors if error is not None), None)
+            return None if message == _BAD_NAME else name, value, message
+    for key, inner, item in _inside(schema, value):
+        error = first_error(inner, item, key)
+        if error is not None:
+            return error
+    return None
 
 
 def _inside(schema: Schema, value: Any) -> Iterator[tuple[str, Schema, Any]]:
@@ -66,19 +69,20 @@ def _inside(schema: Schema, value: Any) -> Iterator[tuple[str, Schema, Any]]:
             yield str(index), schema["items"], item
 
 
-_TYPES: dict[str, Callable[[Any], bool]] = {
-    "object": lambda value: isinstance(value, dict),
-    "array": lambda value: isinstance(value, list),
-    "string": lambda value: isinstance(value, str),
-    "boolean": lambda value: isinstance(value, bool),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "null": lambda value: value is None,
+_TYPES: dict[type, str] = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    type(None): "null",
 }
 
 
 def _type(argument: str | list[str], value: Any, _: Schema) -> str | None:
     names = [argument] if isinstance(argument, str) else argument
-    if any(_TYPES[name](value) for name in names):
+    if _TYPES[type(value)] in names:
         return None
     return f"{value!r} is not of type {', '.join(repr(name) for name in names)}"
 
@@ -133,8 +137,9 @@ def _enum(argument: list[Any], value: Any, _: Schema) -> str | None:
 
 
 def _minimum(argument: int, value: Any, _: Schema) -> str | None:
-    small = isinstance(value, int) and value < argument
-    return f"{value!r} is less than the minimum of {argument}" if small else None
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    small = isinstance(number, int) and number < argument
+    return f"{number!r} is less than the minimum of {argument}" if small else None
 
 
 def _one_of(argument: list[Schema], value: Any, _: Schema) -> str | None:

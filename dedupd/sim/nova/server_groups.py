@@ -6,7 +6,7 @@ from typing import Any
 
 from dedupd.sim.nova import request_schemas as schemas
 from dedupd.sim.nova.call import Call
-from dedupd.sim.nova.schema import check
+from dedupd.sim.nova.schema import QUERY, Schema, check
 from dedupd.sim.nova.wire import Fault, Reply
 from dedupd.sim.nova.world import ServerGroup, World
 
@@ -54,17 +54,23 @@ def _found(world: World, call: Call, identity: str) -> ServerGroup:
     return group
 
 
+_DIGITS: Schema = {"pattern": "^[0-9]*$"}
+_QUERY: dict[str, Schema] = {"all_projects": {}, "limit": _DIGITS, "offset": _DIGITS}
+
+
 def index(world: World, call: Call) -> Reply:
     """GET /os-server-groups: the project's, or with `all_projects` an administrator's view."""
     call.require("os-server-groups:index", write=False)
+    most = world.settings.page_limit
     everything = call.last("all_projects") is not None and call.caller.is_admin
     groups = [
         group
         for group in world.groups.values()
         if everything or group.project == call.caller.project
     ]
-    start = int(call.last("offset") or 0)
-    limit = int(call.last("limit") or world.settings.page_limit)
+    query = dict(call.query)
+    check({"additionalProperties": call.minor < 75, "properties": _QUERY}, query, QUERY)
+    start, limit = int(query.get("offset") or 0), int(query.get("limit") or most)
     views = [_view(call, group) for group in groups[start : start + limit]]
     return Reply(200, {"server_groups": views})
 

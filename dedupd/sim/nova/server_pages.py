@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -25,12 +26,25 @@ def listed(world: World, call: Call) -> tuple[list[Server], bool]:
 
 
 def _candidates(world: World, call: Call, options: dict[str, str]) -> Iterable[Server]:
-    """Return the rows worth testing: by a tag where one is asked for, else by project, or all."""
+    """Return the rows worth testing: by tag, by exact name, by project, or all."""
     if "tags" in options:
         return world.tagged.get(options["tags"].split(",")[0], {}).values()
+    name = _literal(options.get("name", ""))
+    if name is not None:
+        return world.named.get(name, {}).values()
     if spans_projects(call, options):
         return world.servers.values()
     return world.projects.get(call.caller.project, {}).values()
+
+
+_EXACT_NAME = re.compile(r"\^((?:[^.^$*+?{}\[\]\\|()]|\\\W)*)\$")
+"""A pattern that matches one text only: no special character but escaped ones."""
+
+
+def _literal(pattern: str) -> str | None:
+    """Return the one text that a pattern `^text$` matches, None if it is of any other form."""
+    matched = _EXACT_NAME.fullmatch(pattern)
+    return re.sub(r"\\(\W)", r"\1", matched[1]) if matched else None
 
 
 _SORT_COLUMNS: dict[str, Callable[[Server], Any]] = {

@@ -8,9 +8,9 @@ from dedupd.sim.nova import request_schemas as schemas
 from dedupd.sim.nova.call import Call, forbidden
 from dedupd.sim.nova.schema import check, first_error
 from dedupd.sim.nova.server_view import microseconds_text
-from dedupd.sim.nova.servers import METADATA_ITEMS, found, mapped, refuse_building, refuse_locked
+from dedupd.sim.nova.servers import found, mapped, refuse_building, refuse_locked
 from dedupd.sim.nova.wire import Fault, Headers, Reply
-from dedupd.sim.nova.world import InstanceAction, Server, World
+from dedupd.sim.nova.world import METADATA_ITEMS, InstanceAction, Server, World
 
 TAGS_LIMIT = 50
 _HTML = "text/html; charset=UTF-8"

@@ -20,12 +20,17 @@ import msgspec
 from dedupd.sim.nova.call import Call
 from dedupd.sim.nova.keys import GeneratedKey, generate_rsa_key
 
-HOST = "compute1"
 IMAGE = "155d900f-4e14-4e4c-a73d-069cbf4541e6"
 NETWORK = "3cb9bc59-5699-4588-a4b1-b87f96708bc6"
 PORT = "ce531f90-199f-48c0-816c-13e38010b442"
 VOLUME = "6ca404f3-d844-4169-bb96-bc792f37de98"
 """What every cloud starts with: the ids are those of Nova's own functional-test fixtures."""
+
+HOST = "compute1"
+"""The one compute host."""
+
+METADATA_ITEMS = 128
+"""How many items of metadata a server may have: Nova's default quota."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -74,7 +79,7 @@ class InstanceAction(msgspec.Struct, frozen=True):
     start: float
 
 
-class Server(msgspec.Struct):
+class Server(msgspec.Struct, eq=False):
     """A server's row. `deleted` is None while it exists.
 
     Until `scheduled` it has no host, until `launched` it is BUILD.
@@ -241,6 +246,7 @@ class World:
         self.projects: dict[str, dict[str, Server]] = {}
         self.alive: Counter[str] = Counter()
         self.tagged: dict[str, dict[str, Server]] = {}
+        self.named: dict[str, dict[str, Server]] = {}
         self.keypairs: dict[str, dict[str, Keypair]] = {}
         self.groups: dict[str, ServerGroup] = {}
         self.flavors = {flavor.id: flavor for flavor in FLAVORS}
@@ -259,14 +265,21 @@ class World:
         return "".join(self.chance.choices(alphabet, k=length))
 
     def add_server(self, server: Server) -> None:
-        """Put a new server's row and its tags into the indexes."""
+        """Put a new server's row into the indexes."""
         self.server_count += 1
         self.servers[server.id] = server
         self.projects.setdefault(server.project, {})[server.id] = server
         self.alive[server.project] += 1
+        self.named.setdefault(server.name, {})[server.id] = server
         self.set_tags(server, server.tags)
         if server.port:
             self.ports_in_use[server.port] = server.id
+
+    def rename(self, server: Server, name: str) -> None:
+        """Give a server another name, in the row and in the index."""
+        self.named[server.name].pop(server.id)
+        server.name = name
+        self.named.setdefault(name, {})[server.id] = server
 
     def set_tags(self, server: Server, tags: Iterable[str]) -> None:
         """Replace a server's tags, in the row and in the index; kept sorted and unique."""

@@ -426,6 +426,22 @@ async def test_an_upload_is_sent_on_before_it_is_complete() -> None:
         assert (await caller.head()).startswith(b"HTTP/1.1 200 ")
 
 
+async def test_a_small_body_may_come_in_parts() -> None:
+    seen: list[Request] = []
+    async with (
+        upstream(recorder(OK, seen)) as endpoint,
+        front(endpoint) as port,
+        client(port) as caller,
+    ):
+        caller.send(b"POST / HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+        await caller.head()  # 100 Continue: the body is waited for
+        for part in (b"a", b"b", b"cd"):
+            caller.send(part)
+            await asyncio.sleep(0.02)
+        assert (await caller.head()).startswith(b"HTTP/1.1 200 ")
+    assert [request.body for request in seen] == [b"abcd"]
+
+
 async def test_an_answer_is_handed_on_before_it_is_complete() -> None:
     go_on = asyncio.Event()
 

@@ -34,7 +34,7 @@ def test_the_defaults(loaded: Callable[..., Settings]) -> None:
     )
     assert dataclasses.astuple(settings.auth) == (Strategy.NOAUTH, 10.0, 10.0)
     assert dataclasses.astuple(settings.nova) == (
-        *(None, 64, 120.0, 10.0, 60.0, 2.0, 300.0),
+        *(None, 64, 120.0, 10.0, 60.0, 0.5, 300.0),
         Duplicates.REPORT,
     )
     assert settings.store.url == StoreUrl(StoreScheme.SQLITE, home / "records.db")

@@ -3,13 +3,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from dedupd.ports import QueueUnavailable
-from dedupd.queue.broker import Broker, Reply, private_memory
+from dedupd.queue.broker import Answers, Arrived, Broker, Command, Reply, private_memory
 from dedupd.queue.kombu import KombuQueue
 from dedupd.queue.link import BATCH, InlineLink, Link, ThreadLink
 from tests.contract.queues import DEADLINE, Inbox, kombu_memory, request_id, settled
@@ -25,6 +25,10 @@ class Hold:
         self.let_go = self._event.set
 
     def __call__(self, _broker: Broker, _argument: Any, _reply: Reply | None) -> None:
+        self.wait()
+
+    def after_publishing(self, broker: Broker, argument: Any, _reply: Reply | None) -> None:
+        broker.publish(argument, None)
         self.wait()
 
     def wait(self) -> None:
@@ -128,9 +132,65 @@ async def test_what_was_commanded_before_the_stop_is_done(link: type[Link]) -> N
     await queue.close()
 
 
+@both
+async def test_what_has_gathered_is_carried_out_at_once(link: type[Link]) -> None:
+    rounds = 0
+
+    class Counting(Broker):
+        def perform(self, commands: Iterable[Command]) -> tuple[Answers, Arrived]:
+            nonlocal rounds
+            rounds += 1
+            return super().perform(commands)
+
+    queue = KombuQueue(lambda: Counting("memory://", "dedupd", private_memory()), link)
+    await queue.open()
+    held = Hold()
+    if link is ThreadLink:
+        link_of(queue).tell(held, None)
+    rounds = 0
+    replies = [link_of(queue).submit(Broker.publish, request_id(n)) for n in range(BATCH - 1)]
+    held.let_go()
+    await asyncio.gather(*replies)
+    assert rounds <= 2
+    await queue.close()
+
+
+async def test_inline_does_not_connect_again_for_what_comes_after_the_end() -> None:
+    transport = private_memory()
+    brokers: list[Broker] = []
+
+    def connect() -> Broker:
+        brokers.append(Broker("memory://", "dedupd", transport))
+        return brokers[-1]
+
+    queue = KombuQueue(connect, InlineLink)
+    await queue.open()
+    inbox = Inbox(acknowledge=True)
+    await queue.consume(inbox, 1)
+    published = link_of(queue).submit(Broker.publish, request_id(1))
+    link_of(queue).tell(Broker.stop, None)
+    await published
+    await queue.close()
+    assert inbox.ids == [request_id(1)]
+    assert len(brokers) == 1
+    await queue.open()
+    assert await queue.depth() == 1
+    await queue.close()
+
+
+@both
+async def test_nothing_is_kept_of_what_was_answered(link: type[Link]) -> None:
+    queue = kombu_memory(link)
+    await queue.open()
+    await asyncio.gather(*(queue.publish(request_id(number)) for number in range(10)))
+    assert not link_of(queue)._waiting
+    await queue.close()
+
+
 async def test_the_thread_ends_with_the_queue() -> None:
     before = queue_threads()
     queue = kombu_memory(ThreadLink)
+    await queue.open()
     await queue.open()
     assert queue_threads() == before + 1
     await queue.close()
@@ -209,3 +269,32 @@ async def test_messages_for_a_consumer_that_has_given_up_go_back(held: Hold) -> 
     await queue.consume(inbox, 1)
     assert await inbox.until(1) == [request_id(1)]
     await queue.close()
+
+
+async def test_a_consumer_that_has_stopped_is_left_alone_even_by_a_stuck_broker(held: Hold) -> None:
+    queue = kombu_memory(ThreadLink, deadline=0.05)
+    await queue.open()
+    inbox = Inbox()
+    await queue.consume(inbox, 1)
+    link_of(queue).tell(held.after_publishing, request_id(1))
+    await queue.stop_consuming()
+    held.let_go()
+    await settled(queue)
+    assert await queue.depth() == 1
+    assert not inbox.deliveries
+    await queue.close()
+
+
+async def test_an_abandoned_link_brings_nothing_any_more(held: Hold) -> None:
+    arrived: list[object] = []
+    before = queue_threads()
+    link = ThreadLink(lambda: Broker("memory://", "dedupd", private_memory()), arrived.extend)
+    await link.submit(Broker.consume, 1)
+    link.tell(held.after_publishing, request_id(1))
+    link.abandon("as a test has it")
+    with pytest.raises(QueueUnavailable, match="as a test has it"):
+        await link.submit(Broker.depth, None)
+    held.let_go()
+    await until(lambda: queue_threads() == before)
+    await asyncio.sleep(0)
+    assert not arrived

@@ -1,0 +1,136 @@
+"""Whatever happens to the answer of a create, one effect is left, and the caller gets the answer.
+
+Each test sends one POST of every kind at once, loses what it says of all of them, and counts in
+Nova itself.
+"""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import StartStandalone
+from tests.integration.standalone import Standalone
+from tests.nova.call import Answer
+from tests.nova.cloud import ADMIN, Fault, RealNova
+from tests.nova.posts import (
+    KEYPAIR_KINDS,
+    KINDS,
+    SERVER_KINDS,
+    Form,
+    Sender,
+    fits,
+    replayed,
+)
+
+AFTER = ("drop-after", "503-after", "500-after", "delay-after")
+BEFORE = ("drop-before", "503-before")
+REQUEST_IDS = ("x-openstack-request-id", "x-compute-request-id")
+DELAY = 9.0
+"""Seconds: more than [nova] send_timeout in these tests."""
+
+SERVICE_USER = {
+    "service_user.auth_type": "admin_token",
+    "service_user.endpoint": "http://127.0.0.1:9",
+    "service_user.token": ADMIN,
+}
+
+
+@pytest.fixture(scope="module", params=[{}, SERVICE_USER], ids=["caller alone", "service user"])
+def front(
+    request: pytest.FixtureRequest,
+    _worker_nova: RealNova,
+    start_standalone_for_module: StartStandalone,
+) -> Standalone:
+    """One that gives up an answer after 6 s, and believes after 6 more that nothing is coming."""
+    return start_standalone_for_module(_worker_nova.url, request.param)
+
+
+@pytest.fixture
+def sender(front: Standalone, real_nova: RealNova) -> Iterator[Sender]:
+    sender = Sender(front, real_nova)
+    yield sender
+    sender.clean_up()
+
+
+@pytest.fixture(scope="module")
+def usual(front: Standalone, _worker_nova: RealNova) -> dict[str, Form]:
+    """The form of every kind's answer when nothing is lost."""
+    sender = Sender(front, _worker_nova)
+    answers = sender.post_all(KINDS, f"usual-{uuid.uuid4().hex[:8]}-")
+    sender.clean_up()
+    return {kind: sender.form(answer) for kind, answer in answers.items()}
+
+
+def faults(kind: str) -> list[Fault]:
+    """It happens to the first POST of every kind."""
+    return [
+        Fault(kind, path="/servers$", times=len(SERVER_KINDS), seconds=DELAY),
+        Fault(kind, path="/os-keypairs$", times=len(KEYPAIR_KINDS), seconds=DELAY),
+    ]
+
+
+@pytest.mark.parametrize("fault", [*AFTER, *BEFORE])
+def test_one_effect_and_the_answer_that_was_lost(
+    fault: str, sender: Sender, real_nova: RealNova, usual: dict[str, Form]
+) -> None:
+    real_nova.faults(*faults(fault))
+    prefix = f"lost-{uuid.uuid4().hex[:8]}-"
+    answers = sender.post_all(KINDS, prefix)
+    for name, answer in answers.items():
+        lost = fault in AFTER and KINDS[name].makes_keypair and not KINDS[name].generates_key
+        assert sender.form(answer) == expected(usual[name], lost=lost), name
+    check_sent(real_nova, again=fault in BEFORE)
+    check_effects(sender, prefix)
+    check_secrets(sender, answers)
+    check_repeats(sender, prefix, answers)
+
+
+def expected(usual: Form, *, lost: bool) -> Form:
+    """Nova tells nobody the request id of a keypair's create, so a lost one stays lost."""
+    return usual.without(REQUEST_IDS) if lost else usual
+
+
+def check_sent(nova: RealNova, *, again: bool) -> None:
+    """What went to Nova: each POST once more where it had no effect, or where a key is gone."""
+    verbs = [(verb, path.rpartition("/")[2]) for verb, path in nova.seen()]
+    assert verbs.count(("POST", "servers")) == len(SERVER_KINDS) * (2 if again else 1)
+    deleted = sum(verb == "DELETE" for verb, _ in verbs)
+    repeated = verbs.count(("POST", "os-keypairs")) - len(KEYPAIR_KINDS)
+    assert (repeated, deleted) == (len(KEYPAIR_KINDS), 0) if again else repeated == deleted > 0
+
+
+def check_effects(sender: Sender, prefix: str) -> None:
+    """Each name is there once, or numbered as often as was asked for, and was never there else."""
+    expected = []
+    for number, kind in enumerate(KINDS.values()):
+        name = f"{prefix}{number}"
+        several = [f"{name}-{place}" for place in range(1, kind.effects + 1)]
+        expected += several if kind.effects > 1 else [name]
+    assert sender.names() == sorted(expected)
+    assert not [row for row in sender.servers() if row["status"] == "DELETED"]
+
+
+def check_secrets(sender: Sender, answers: dict[str, Answer]) -> None:
+    """Passwords and private keys are there, and a private key is that of the keypair in Nova."""
+    in_nova = {row["name"]: row for row in sender.nova.keypairs(sender.user)}
+    for name, kind in KINDS.items():
+        body = answers[name].json
+        if kind.generates_key:
+            made = body["keypair"]
+            assert fits(made["private_key"], in_nova[made["name"]]["public_key"]), name
+            assert made["fingerprint"] == in_nova[made["name"]]["fingerprint"]
+        elif "server" in body:
+            assert body["server"]["adminPass"] == kind.more.get(
+                "adminPass", body["server"]["adminPass"]
+            )
+
+
+def check_repeats(sender: Sender, prefix: str, answers: dict[str, Answer]) -> None:
+    """Every repeat gets the same, byte for byte."""
+    first, second = sender.post_all(KINDS, prefix), sender.post_all(KINDS, prefix)
+    for name, answer in answers.items():
+        assert first[name].body == answer.body
+        assert replayed(first[name]) == replayed(second[name])
+        request_id = answer.header("X-Openstack-Request-Id")
+        assert first[name].header("X-Openstack-Original-Request-Id") == request_id
