@@ -31,12 +31,12 @@ demo: $(VENV)/installed ## a retry storm with lost answers and a kill, live, in 
 test: $(VENV)/installed-test ## every test, the real Nova's included
 	PYTHON='$(PYTHON)' tests/nova/real/setup
 	$(BIN)/coverage erase
-	$(BIN)/pytest -n auto --cov --cov-report=
+	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/coverage report --fail-under=100 --include=$(PURE)
 
 unit: $(VENV)/installed-test ## the quick tests only, without the real Nova
-	$(BIN)/pytest -n auto $(wildcard tests/unit tests/contract)
+	$(BIN)/pytest -n auto --dist loadfile $(wildcard tests/unit tests/contract)
 
 lint: $(VENV)/installed-test ## ruff and mypy --strict
 	$(BIN)/ruff check
