@@ -1,6 +1,6 @@
 """A load generator: keep-alive connections, one request at a time on each, as light as can be.
 
-    python bench/load.py URL --mode new-token --connections 64 --seconds 5 --watch PID
+    python -m bench.load URL --mode new-token --connections 64 --seconds 5 --watch PID
 
 Modes:
     get         GET /v2.1/servers/ID
@@ -9,8 +9,8 @@ Modes:
     replay      POST /v2.1/servers, each with one of --tokens tokens, all used once beforehand
 
 Prints one JSON object: requests per second, latencies in milliseconds, errors (any status that is
-not 2xx, and broken connections), the CPU seconds of each watched process per request, and its
-resident memory at the end.
+not 2xx, and broken connections), how many POSTs Nova should have seen in all (``effects``), and the
+CPU microseconds that each watched process used per request.
 """
 
 from __future__ import annotations
@@ -45,15 +45,16 @@ BODY = json.dumps(
         }
     }
 ).encode()
+SEEDING_SECONDS = 600.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Requests:
     """The requests of one mode, endless, as bytes ready to be written."""
 
-    def __init__(self, host: str, mode: str, tokens: int, header: str, extra: list[str]) -> None:
+    def __init__(self, host: str, mode: str, tokens: int, header: str) -> None:
         fields = [f"Host: {host}", "User-Agent: bench", "Accept: application/json"]
-        fields += ["Accept-Encoding: gzip, deflate", "X-Auth-Token: demo:demo", *extra]
+        fields += ["Accept-Encoding: gzip, deflate", "X-Auth-Token: demo:demo"]
         common = "\r\n".join(fields)
         self.get = f"GET /v2.1/servers/1 HTTP/1.1\r\n{common}\r\n\r\n".encode()
         framing = f"Content-Type: application/json\r\nContent-Length: {len(BODY)}"
@@ -186,10 +187,6 @@ def cpu_seconds(pid: int) -> float:
     return sum(map(int, fields[11:15])) / TICKS
 
 
-def resident_bytes(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def percentile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
 
@@ -197,17 +194,21 @@ def percentile(ordered: list[float], share: float) -> float:
 async def measure(options: argparse.Namespace) -> dict[str, object]:
     url = urlsplit(options.url)
     host, port = url.hostname or "127.0.0.1", url.port or 80
-    requests = Requests(url.netloc, options.mode, options.tokens, options.token_header, [])
+    requests = Requests(url.netloc, options.mode, options.tokens, options.token_header)
+    seeded = Tally()
     if options.mode == "replay":
-        seeded, _ = await drive(host, port, requests.seeding(), options.connections, 600)
-        assert not seeded.errors(), f"seeding the tokens failed: {seeded.statuses}"
-    await drive(host, port, requests.measured(), options.connections, options.warm_up)
+        seeding = requests.seeding()
+        seeded, _ = await drive(host, port, seeding, min(32, options.tokens), SEEDING_SECONDS)
+        assert not seeded.errors(), f"using the tokens for the first time failed: {seeded.statuses}"
+    warm, _ = await drive(host, port, requests.measured(), options.connections, options.warm_up)
     before = {pid: cpu_seconds(pid) for pid in options.watch}
     tally, elapsed = await drive(
         host, port, requests.measured(), options.connections, options.seconds
     )
     count = max(1, len(tally.latencies))
     used = {pid: (cpu_seconds(pid) - before[pid]) / count for pid in options.watch}
+    sent = len(warm.latencies) + len(tally.latencies)
+    effects = {"get": 0, "replay": len(seeded.latencies)}
     ordered = sorted(tally.latencies)
     return {
         "mode": options.mode,
@@ -215,11 +216,12 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
         "requests": len(ordered),
         "per_second": len(ordered) / elapsed,
         "p50_ms": percentile(ordered, 0.50) * 1e3,
+        "p90_ms": percentile(ordered, 0.90) * 1e3,
         "p99_ms": percentile(ordered, 0.99) * 1e3,
-        "errors": tally.errors(),
+        "errors": tally.errors() + warm.errors(),
         "statuses": dict(tally.statuses),
-        "cpu_us": {pid: seconds * 1e6 for pid, seconds in used.items()},
-        "rss_bytes": {pid: resident_bytes(pid) for pid in options.watch},
+        "effects": effects.get(options.mode, sent),
+        "cpu_us": [used[pid] * 1e6 for pid in options.watch],
     }
 
 

@@ -10,7 +10,7 @@ It answers with headers and bodies of Nova's size and form and keeps nothing but
     GET  /v2.1/os-keypairs/x  404
     GET  /__stub__            200, how many requests of each method came, since the start
 
-Start it with ``python bench/stub.py [--port N] [--delay S]``; it prints the port it listens on.
+Start it with ``python -m bench.stub [--port N] [--delay S]``; it prints the port it listens on.
 """
 
 from __future__ import annotations

@@ -65,9 +65,9 @@ BY_HUNDRED: dict[int, Ruling] = {2: DEFINITE, 3: DEFINITE, 4: DEFINITE, 5: AMBIG
 QUOTA = Ruling(Outcome.NO_EFFECT)
 """A 403 for quota: a repeat may succeed when something was deleted."""
 
-_QUOTA_WORDS = re.compile(rb"quota|exceed|maximum number", re.IGNORECASE)
+_QUOTA_WORDS = re.compile(rb"(?<!-)quota|exceed|maximum number", re.IGNORECASE)
 """Nova: "Quota exceeded for instances", "Maximum number of ports exceeded"; a policy's 403 says
-"Policy doesn't allow"."""
+"Policy doesn't allow" and the policy's name, such as os_compute_api:os-quota-sets:update."""
 
 
 def classify(answer: Answer) -> Ruling:

@@ -136,7 +136,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 def begin_send(record: Record, worker: str, now: float, timeout: float) -> Record:
     """The record that must be written before a byte is sent: SENDING, owned by ``worker``."""
     attempt = Attempt(worker=worker, started_at=now, send_deadline=now + timeout)
-    kept = record.attempts[:1] + record.attempts[1:][-KEPT_ATTEMPTS:]
+    kept = record.attempts[:1] + record.attempts[1:][1 - KEPT_ATTEMPTS :]
     return msgspec.structs.replace(
         record, state=State.SENDING, owner=worker, attempts=(*kept, attempt)
     )
@@ -168,8 +168,21 @@ def requeue(record: Record, retry_until: float | None = None) -> Record:
     return msgspec.structs.replace(record, state=State.QUEUED, owner="", retry_until=until)
 
 
+def send_again(record: Record, detail: str) -> Record:
+    """QUEUED once more because an operator says so (``detail``): its retries start anew."""
+    return msgspec.structs.replace(
+        record, state=State.QUEUED, owner="", retry_until=None, detail=detail
+    )
+
+
 def finish(
-    record: Record, now: float, *, status: int, resource: Resource | None, keep: float
+    record: Record,
+    now: float,
+    *,
+    status: int,
+    resource: Resource | None,
+    keep: float,
+    detail: str = "",
 ) -> Record:
     """DONE: the answer with this status is kept for ``keep`` seconds."""
     return msgspec.structs.replace(
@@ -178,7 +191,7 @@ def finish(
         owner="",
         status=status,
         resource=resource,
-        detail="",
+        detail=detail,
         completed_at=now,
         expires_at=now + keep,
     )

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import msgspec
-import uvicorn
 
 from dedupd.sim import Settings, SimulatedNova
 from dedupd.sim.app import SimulatedNovaApp
 from dedupd.sim.nova.world import FLAVORS, IMAGE, NETWORK, PORT, VOLUME
-from dedupd.sim.protocol import AbortableProtocol
-
-BACKLOG = 2048
+from dedupd.sim.server import BACKLOG, server_for
 
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -60,6 +59,11 @@ def ready_line(host: str, port: int) -> str:
     return msgspec.json.encode(facts).decode()
 
 
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """End in good order: uvicorn raises the signal again once it has stopped serving."""
+    raise SystemExit(0)
+
+
 def serve(options: argparse.Namespace) -> None:
     """Listen, say so, and serve until a signal ends it."""
     settings = Settings(
@@ -69,22 +73,12 @@ def serve(options: argparse.Namespace) -> None:
         key_pairs_quota=options.keypairs_quota,
     )
     nova = SimulatedNova(seed=options.seed, settings=settings)
-    config = uvicorn.Config(
-        SimulatedNovaApp(nova),
-        loop="uvloop",
-        http=AbortableProtocol,
-        ws="none",
-        lifespan="off",
-        proxy_headers=False,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
     listener = socket.create_server((options.host, options.port), backlog=BACKLOG)
     sys.stdout.write(ready_line(options.host, listener.getsockname()[1]) + "\n")
     sys.stdout.flush()
-    uvicorn.Server(config).run(sockets=[listener])
+    server_for(SimulatedNovaApp(nova)).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -36,10 +36,7 @@ class SimulatedNovaApp:
         self.faults = faults or Faults()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one HTTP request; there is nothing to do at start and stop."""
-        if scope["type"] != "http":
-            await _lifespan(receive, send)
-            return
+        """Serve one HTTP request."""
         body = await _whole_body(receive)
         path = scope["path"]
         if path == FAULT_PATH:
@@ -54,11 +51,11 @@ class SimulatedNovaApp:
         answer = await self._carried_out(fate, scope, body)
         if fate.after:
             await asyncio.sleep(fate.after)
-        if fate.status == 0:
+        if fate.status:
+            answer = _injected(fate.status)
+        if fate.status == 0 or answer is None:
             await _abort(scope, receive)
-        elif fate.status is not None:
-            await _respond(send, _injected(fate.status))
-        elif answer is not None:
+        else:
             await _respond(send, answer)
 
     async def _carried_out(self, fate: Fate, scope: Scope, body: bytes) -> Answer | None:
@@ -94,14 +91,6 @@ class SimulatedNovaApp:
         counts = {"count": len(self.nova.ledger), "counters": self.nova.counters}
         document = {"effects": effects, **counts}
         return _json(200, msgspec.json.encode(document))
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        kind = (await receive())["type"]
-        await send({"type": f"{kind}.complete"})
-        if kind == "lifespan.shutdown":
-            return
 
 
 async def _whole_body(receive: Receive) -> bytes:

@@ -115,7 +115,7 @@ class Faults:
 
     def report(self) -> bytes:
         """Return the rules with what is left of their `times`, and the requests seen, as JSON."""
-        return msgspec.json.encode({"rules": self.rules, "seen": self.seen})
+        return msgspec.json.encode({"rules": self.rules, "seen": list(self.seen)})
 
     def strike(self, method: str, path: str) -> Fate:
         """Return the fate of a request: that of the first rule that matches, used up by one."""

@@ -169,13 +169,14 @@ class Sender:
         )
         return dict(zip(kinds, answers, strict=True))
 
-    def servers(self) -> list[Row]:
-        """Every server that the project ever had, as Nova tells its administrator."""
-        return self.nova.servers(project_id=self.project, deleted=True)
+    def deleted(self) -> list[str]:
+        """The names of the servers that the project had and has no more."""
+        rows = self.nova.servers(project_id=self.project, deleted=True)
+        return [str(row["name"]) for row in rows if row["status"] == "DELETED"]
 
     def names(self) -> list[str]:
-        """The names of all that it has in Nova."""
-        servers = [str(row["name"]) for row in self.servers()]
+        """The names of all that it has in Nova, as Nova tells its administrator."""
+        servers = [str(row["name"]) for row in self.nova.servers(project_id=self.project)]
         return sorted(servers + [str(row["name"]) for row in self.nova.keypairs(self.user)])
 
     def form(self, answer: Answer) -> Form:

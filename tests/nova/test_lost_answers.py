@@ -108,7 +108,7 @@ def check_effects(sender: Sender, prefix: str) -> None:
         several = [f"{name}-{place}" for place in range(1, kind.effects + 1)]
         expected += several if kind.effects > 1 else [name]
     assert sender.names() == sorted(expected)
-    assert not [row for row in sender.servers() if row["status"] == "DELETED"]
+    assert sender.deleted() == []
 
 
 def check_secrets(sender: Sender, answers: dict[str, Answer]) -> None:

@@ -44,6 +44,8 @@ METADATA_KEY = "dedupd:id"
 ASKING = Microversion(2, 69)
 """Tags and metadata in every row; in a bare listing, the servers of a cell that is down too."""
 
+CELL_DOWN = "A cell of this Nova is down; what it holds cannot be seen."
+
 CLOCK_SKEW = 300.0
 """Seconds by which Nova's clock may differ from ours."""
 
@@ -53,11 +55,12 @@ PASSWORD_LENGTH = 12
 
 REQUEST_ID = tenacity.AsyncRetrying(
     retry=tenacity.retry_if_result(lambda found: found is None),
-    wait=tenacity.wait_fixed(0.3),
-    stop=tenacity.stop_after_attempt(5),
+    wait=tenacity.wait_exponential(multiplier=0.2, max=2),
+    stop=tenacity.stop_after_delay(15),
     retry_error_callback=lambda _: None,
 )
-"""Nova's conductor notes the create some 0.1 to 1 s after the 202; without it, it is left out."""
+"""Nova's conductor notes the create some 0.1 to 1 s after the 202, later where it is busy; without
+it, it is left out."""
 
 
 class Row(msgspec.Struct, frozen=True, rename={"disk_config": "OS-DCF:diskConfig"}):
@@ -115,7 +118,10 @@ class ServerProbe:
                 f"Server {doubtful[0]} was made since and deleted, and Nova forgets the marks of "
                 "a deleted server: it may be this request's, or not."
             )
-        return await _absent_if_cells_are_up(errand, asker)
+        everything = await _bare_list(errand, asker)
+        if rows := _ours(errand, everything):
+            return await self._adopt(errand, asker, rows)
+        return Undecided(CELL_DOWN) if _hides_some(errand, everything) else Absent()
 
     def resource(self, errand: Errand, answer: Answer) -> Resource | None:
         """The server, or the reservation, that the answer names."""
@@ -271,13 +277,18 @@ def _order(row: Row) -> tuple[str, int, str]:
 
 
 async def _list(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
-    """All pages; as the caller, or as the service user where the caller's token has ended."""
-    rows: list[Row] = []
+    """All pages; as the caller, or as the service user where the caller's token has ended.
+
+    Each server once: Nova may list one on two pages while it leaves the scheduler (measured).
+    """
+    rows: dict[str, Row] = {}
+    marker: dict[str, str] = {}
     while True:
-        page = await _page(errand, asker, filters | ({"marker": rows[-1].id} if rows else {}))
-        if not page:
-            return rows
-        rows += page
+        page = {row.id: row for row in await _page(errand, asker, filters | marker)}
+        if page.keys() <= rows.keys():
+            return list(rows.values())
+        rows |= page
+        marker = {"marker": list(page)[-1]}
 
 
 async def _page(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
@@ -298,16 +309,19 @@ def _rows(answer: Answer) -> list[Row]:
         raise CannotAsk(f"Listing servers: Nova's answer cannot be read: {error}") from None
 
 
-async def _absent_if_cells_are_up(errand: Errand, asker: Asker) -> Finding:
+async def _bare_list(errand: Errand, asker: Asker) -> list[Row]:
     """Nova leaves the servers of a cell that is down out of every list but a bare one."""
     answer = await asker.as_caller(f"{errand.modern_root}/servers/detail", ASKING)
     if answer.status in REFUSED:
         target = f"{errand.modern_root}/servers/detail?all_tenants=1"
         answer = await asker.as_service(target, ASKING)
+    return _rows(answer)
+
+
+def _hides_some(errand: Errand, everything: list[Row]) -> bool:
+    """Whether a server made since is in a cell that is down: its row has not even a name."""
     since = _timestamp(_earliest(errand))
-    if any(row.name is None and row.created >= since for row in _rows(answer)):
-        return Undecided("A cell of this Nova is down; what it holds cannot be seen.")
-    return Absent()
+    return any(row.name is None and row.created >= since for row in everything)
 
 
 def _links(errand: Errand, row: Row) -> list[dict[str, str]]:

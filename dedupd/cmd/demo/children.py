@@ -33,14 +33,14 @@ strategy = noauth
 endpoint = {nova}
 connect_timeout = 0.5
 send_timeout = 1
-settle_seconds = 1
+settle_seconds = 0.6
 probe_seconds = 0.25
 [worker]
 sweep_seconds = 0.5
 stop_seconds = 1
 """
 """Short times, so that what takes minutes in a real cloud fits into the demo. What Nova may still
-do after an answer was lost takes LATE_SECONDS (storm.py) here, far less than settle_seconds."""
+do after an answer was lost takes LATE_SECONDS (storm.py) here, less than settle_seconds."""
 
 
 class ChildFailed(DedupdError):

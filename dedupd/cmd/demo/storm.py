@@ -32,7 +32,7 @@ NOT_FINAL = frozenset({408, 409, 425, 429})
 
 AGAIN = tenacity.AsyncRetrying(
     retry=tenacity.retry_if_result(lambda answer: answer is None),
-    wait=tenacity.wait_random_exponential(multiplier=0.4, max=1.5),
+    wait=tenacity.wait_random_exponential(multiplier=0.5, max=2),
     stop=tenacity.stop_never,
 )
 """Every client repeats until it is answered; the storm as a whole has a deadline."""
@@ -42,7 +42,7 @@ FAULTS = (
     {"fault": "drop-after", "probability": 0.08},
     {"fault": "503-after", "probability": 0.07},
     {"fault": "late-commit", "probability": 0.05, "seconds": LATE_SECONDS},
-    {"fault": "drop-before", "probability": 0.03},
+    {"fault": "drop-before", "probability": 0.02},
     {"fault": "delay-after", "probability": 0.20, "seconds": LATE_SECONDS},
 )
 """What befalls a POST in the simulated Nova; all but the last one lose its answer."""

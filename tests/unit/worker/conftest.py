@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from asyncio import AbstractEventLoop
+from collections.abc import Callable, Mapping
 
 from tests.unit import virtual_time
 

@@ -1,0 +1,81 @@
+"""``python -m bench``: runs the measurements, prints tables, and writes all figures as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench.compare import MODES, Plan, compare
+from bench.processes import ROOT, SUBJECTS
+from bench.records import stored
+from bench.waiters import waiters
+
+PARTS = ("compare", "waiters", "records")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="short and rough: two minutes")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    names = [subject.name for subject in SUBJECTS]
+    parser.add_argument("--subjects", nargs="+", choices=names, default=[], metavar="NAME")
+    parser.add_argument("--rounds", type=int, help="default: 5; quick: 2")
+    parser.add_argument("--seconds", type=float, help="of each measurement; default: 4; quick: 1")
+    parser.add_argument("--callers", type=int, default=5000, help="who wait (waiters)")
+    parser.add_argument("--records", type=int, help="default: 1000000; quick: 50000")
+    parser.add_argument("--profile", type=Path, metavar="DIR", help="py-spy's records of dedupd")
+    parser.add_argument("--json", type=Path, default=ROOT / "var/bench.json")
+    parser.add_argument("--no-peers", action="store_true", help="do not install the peers")
+    return parser.parse_args()
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    cpu = Path("/proc/cpuinfo").read_text().partition("model name\t: ")[2].partition("\n")[0]
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "load_before": os.getloadavg(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def main() -> None:
+    options = arguments()
+    console = Console()
+    rounds = options.rounds or (2 if options.quick else 5)
+    seconds = options.seconds or (1.0 if options.quick else 4.0)
+    number = options.records or (50_000 if options.quick else 1_000_000)
+    if "compare" in options.parts and not options.no_peers:
+        subprocess.run([ROOT / "bench/peers/setup"], check=True)
+    found: dict[str, Any] = {"machine": machine()}
+    console.print(found["machine"])
+    with tempfile.TemporaryDirectory(prefix="dedupd-bench-") as name:
+        directory = Path(name)
+        if "compare" in options.parts:
+            chosen = frozenset(options.subjects)
+            plan = Plan(rounds, seconds, chosen, tuple(options.modes), options.profile)
+            found["compare"] = compare(plan, directory, console)
+        if "waiters" in options.parts:
+            found["waiters"] = waiters(options.callers, directory, console)
+        if "records" in options.parts:
+            found["records"] = stored((1000, number), rounds, seconds, directory, console)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(found, indent=1) + "\n")
+    console.print(f"written: {options.json}")
+
+
+if __name__ == "__main__":
+    main()

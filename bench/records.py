@@ -1,0 +1,130 @@
+"""What stored records cost: memory, and CPU per request, with a thousand of them and a million.
+
+The database is filled through the store's own methods (claim, then swap to DONE with an answer of
+the size that Nova's has), so it is what so many requests would have left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bench.compare import Cell, Measurement, difference, median
+from bench.processes import SUBJECTS, Service, Services, memory
+from dedupd import seal
+from dedupd.request import Record, Resource, begin_send, finish
+from dedupd.store.sqlite import SqliteStore
+
+RESULT_BYTES = 1100  # a sealed answer to a server create
+PAYLOAD_BYTES = 900
+TOGETHER = 5000
+DAY = 86400.0
+DEDUPD = next(subject for subject in SUBJECTS if subject.name == "dedupd")
+
+
+def records(number: int) -> Iterator[Record]:
+    """Records as they stand when requests were just accepted."""
+    now = time.time()
+    for _ in range(number):
+        yield Record(
+            id=secrets.token_hex(16),
+            birth=secrets.token_hex(8),
+            project_id="6f70656e737461636b20342065766572",
+            user_id="demo",
+            route="servers",
+            path="/v2.1/servers",
+            fingerprint=os.urandom(32),
+            parts={name: os.urandom(8) for name in ("path", "microversion", "server.name")},
+            created_at=now,
+        )
+
+
+async def keep(store: SqliteStore, record: Record) -> None:
+    """Claims a record and finishes it."""
+    _, stored = await store.claim(record, os.urandom(PAYLOAD_BYTES))
+    now = time.time()
+    server = Resource("server", f"6f70656e-7374-6163-6b00-{record.id[:12]}", "bench")
+    sending = begin_send(stored.record, "bench", now, 120)
+    done = finish(sending, now, status=202, resource=server, keep=DAY)
+    assert await store.swap(stored.record, done, result=os.urandom(RESULT_BYTES))
+
+
+async def fill(state: Path, number: int, console: Console) -> None:
+    """Makes a key file and a database with so many records, where dedupd will look for them."""
+    state.mkdir()
+    seal.create(state / "seal.keys")
+    keys = seal.load(state / "seal.keys")
+    store = SqliteStore(state / "records.db", identity_check=keys.check)
+    await store.open()
+    try:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task(f"{number} records", total=number)
+            for start in range(0, number, TOGETHER):
+                batch = records(min(TOGETHER, number - start))
+                await asyncio.gather(*(keep(store, record) for record in batch))
+                progress.advance(task, TOGETHER)
+    finally:
+        await store.close()
+
+
+def stored(
+    numbers: tuple[int, ...], rounds: int, seconds: float, directory: Path, console: Console
+) -> dict[str, Any]:
+    """Measures one dedupd for each number of records, in turns."""
+    with Services(directory) as services:
+        stub = services.stub()
+        running: dict[int, Service] = {}
+        for number in numbers:
+            state = directory / f"dedupd-with-{number}"
+            uvloop.run(fill(state, number, console))
+            running[number] = services.dedupd(stub.url, state)
+        started = {number: memory(service.pid) for number, service in running.items()}
+        measured: dict[tuple[int, str], list[Measurement]] = {}
+        for turn in range(rounds):
+            for mode in ("new-token", "replay"):
+                for number in numbers if turn % 2 else reversed(numbers):
+                    found = Cell(mode, 64).load(DEDUPD, running[number], seconds)
+                    measured.setdefault((number, mode), []).append(found)
+        rows = [
+            {
+                "records": number,
+                "mode": mode,
+                "per_second": median(found, "per_second"),
+                "cpu_us": sorted(one["cpu_us"][0] for one in found)[len(found) // 2],
+                "errors": sum(one["errors"] for one in found),
+                "slower_p50_ms": difference(found, measured[numbers[0], mode]),
+                "bytes_started": started[number],
+                "bytes_now": memory(running[number].pid),
+            }
+            for (number, mode), found in measured.items()
+        ]
+    console.print(table(rows))
+    return {"rows": rows}
+
+
+def table(rows: list[Measurement]) -> Table:
+    """What was found, for people."""
+    shown = Table(title="requests beside stored records")
+    for heading in ("records", "mode", "req/s", "CPU us", "errors", "MB at start", "MB after"):
+        shown.add_column(heading, justify="right")
+    for row in sorted(rows, key=lambda row: (row["mode"], row["records"])):
+        shown.add_row(
+            f"{row['records']:,}",
+            row["mode"],
+            f"{row['per_second']:.0f}",
+            f"{row['cpu_us']:.0f}",
+            str(row["errors"]),
+            f"{row['bytes_started'] / 1e6:.1f}",
+            f"{row['bytes_now'] / 1e6:.1f}",
+        )
+    return shown

@@ -1,0 +1,83 @@
+"""Order and pages of GET /servers."""
+
+import re
+
+import pytest
+
+from tests.unit.sim.client import Client
+
+
+def test_newest_first(client: Client) -> None:
+    for name in ("a", "b", "c"):
+        client.create(name)
+    assert client.names() == ["c", "b", "a"]
+
+
+def test_within_one_second_by_id(client: Client) -> None:
+    client.post_server("web", min_count=5)
+    ids = [row["id"] for row in client.get("/servers")["servers"]]
+    assert ids == sorted(ids)
+
+
+def test_sorting(client: Client) -> None:
+    for name in ("b", "c", "a"):
+        client.create(name)
+    assert client.names("sort_key=display_name") == ["c", "b", "a"]
+    assert client.names("sort_key=display_name&sort_dir=asc") == ["a", "b", "c"]
+    query = "sort_key=launch_index&sort_dir=asc&sort_key=display_name"
+    assert client.names(query) == ["a", "b", "c"]
+    for key in ("updated_at", "created_at"):
+        assert client.names(f"sort_key={key}&sort_dir=asc") == ["b", "c", "a"]
+    for key in ("hostname", "uuid", "user_id", "host"):
+        assert sorted(client.names(f"sort_key={key}")) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("collection", ["servers", "servers/detail"])
+def test_every_page_can_be_walked(client: Client, collection: str) -> None:
+    client.post_server("web", min_count=7, tags=["mark"])
+    client.create("other")
+    path, names = f"/{collection}?limit=3&tags=mark", []
+    while path:
+        document = client.get(path)
+        names += [row["name"] for row in document["servers"]]
+        links = document.get("servers_links", [])
+        path = links[0]["href"].removeprefix("http://nova:8774/v2.1") if links else ""
+    assert sorted(names) == [f"web-{number}" for number in range(1, 8)]
+
+
+def test_the_cloud_limits_the_page() -> None:
+    client = Client(page_limit=2)
+    client.post_server("web", min_count=3)
+    for query in ("", "limit=50"):
+        document = client.get(f"/servers?{query}")
+        assert len(document["servers"]) == 2
+        assert document["servers_links"][0]["rel"] == "next"
+    assert client.get("/servers?limit=0") == {"servers": []}
+
+
+def test_markers(client: Client) -> None:
+    first, second = client.create("a"), client.create("b")
+    assert client.names(f"marker={second}") == ["a"]
+    assert client.names(f"marker={second}&name=a") == ["a"]
+    assert client.names(f"marker={first}") == []
+    assert client.message("GET", "/servers?marker=x") == (400, "marker [x] not found")
+
+
+@pytest.mark.parametrize("name", ["a.b", "a-b", "a b", "a+b", "a\\b", "^a$", "ü"])
+def test_an_exact_name_is_found_however_it_is_written(client: Client, name: str) -> None:
+    client.create(name)
+    client.create("axb")
+    client.create(f"{name}x")
+    identity = client.ask("GET", "!/v2.1/servers?name=%5E" + _quoted(re.escape(name)) + "%24")
+    assert [row["name"] for row in identity.json()["servers"]] == [name]
+
+
+def _quoted(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+def test_a_pattern_that_is_not_one_name_is_searched(client: Client) -> None:
+    client.create("a.b")
+    client.create("axb")
+    assert sorted(client.names("name=^a.b$")) == ["a.b", "axb"]
+    assert sorted(client.names("name=^(a.b|c)$")) == ["a.b", "axb"]
