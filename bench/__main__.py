@@ -19,6 +19,7 @@ from bench.processes import ROOT, SUBJECTS
 from bench.records import stored
 from bench.waiters import waiters
 
+TABLE_WIDTH = 130
 PARTS = ("compare", "waiters", "records")
 
 
@@ -55,6 +56,8 @@ def machine() -> dict[str, Any]:
 def main() -> None:
     options = arguments()
     console = Console()
+    if console.width < TABLE_WIDTH:
+        console.width = TABLE_WIDTH
     rounds = options.rounds or (2 if options.quick else 5)
     seconds = options.seconds or (1.0 if options.quick else 4.0)
     number = options.records or (50_000 if options.quick else 1_000_000)

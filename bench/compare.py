@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ class Comparison:
             "cpu_us": statistics.median(found["cpu_us"][0] for found in many),
             "cpu_ratio": cpu_ratio(many, reference) if reference else None,
             "p50_alone_ms": median(one, "p50_ms"),
-            "added_p50_ms": difference(one, direct) if direct else None,
+            "added_p50_ms": added(one, direct) if direct else None,
             "errors": sum(found["errors"] for found in (*many, *one)),
             "surplus": sum(found["surplus"] for found in (*many, *one)),
         }
@@ -155,22 +155,27 @@ def rotated(
 
 
 def median(measurements: list[Measurement], key: str) -> float:
-    return statistics.median(found[key] for found in measurements)
+    return statistics.median(float(found[key]) for found in measurements)
+
+
+def paired(
+    ours: list[Measurement], theirs: list[Measurement], how: Callable[[Any, Any], float]
+) -> float:
+    """The median over the rounds of what two measurements of the same round say together."""
+    return statistics.median(how(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 def ratio(ours: list[Measurement], theirs: list[Measurement]) -> float:
-    pairs = zip(ours, theirs, strict=True)
-    return statistics.median(one["per_second"] / other["per_second"] for one, other in pairs)
+    return paired(ours, theirs, lambda one, other: one["per_second"] / other["per_second"])
 
 
 def cpu_ratio(ours: list[Measurement], theirs: list[Measurement]) -> float:
-    pairs = zip(ours, theirs, strict=True)
-    return statistics.median(one["cpu_us"][0] / other["cpu_us"][0] for one, other in pairs)
+    return paired(ours, theirs, lambda one, other: one["cpu_us"][0] / other["cpu_us"][0])
 
 
-def difference(ours: list[Measurement], theirs: list[Measurement]) -> float:
-    pairs = zip(ours, theirs, strict=True)
-    return statistics.median(one["p50_ms"] - other["p50_ms"] for one, other in pairs)
+def added(ours: list[Measurement], theirs: list[Measurement]) -> float:
+    """Milliseconds at the median."""
+    return paired(ours, theirs, lambda one, other: one["p50_ms"] - other["p50_ms"])
 
 
 def table(rows: list[Measurement]) -> Table:

@@ -200,11 +200,10 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
         seeding = requests.seeding()
         seeded, _ = await drive(host, port, seeding, min(32, options.tokens), SEEDING_SECONDS)
         assert not seeded.errors(), f"using the tokens for the first time failed: {seeded.statuses}"
-    warm, _ = await drive(host, port, requests.measured(), options.connections, options.warm_up)
+    measured = requests.measured()  # one for both runs, so that no token comes twice
+    warm, _ = await drive(host, port, measured, options.connections, options.warm_up)
     before = {pid: cpu_seconds(pid) for pid in options.watch}
-    tally, elapsed = await drive(
-        host, port, requests.measured(), options.connections, options.seconds
-    )
+    tally, elapsed = await drive(host, port, measured, options.connections, options.seconds)
     count = max(1, len(tally.latencies))
     used = {pid: (cpu_seconds(pid) - before[pid]) / count for pid in options.watch}
     sent = len(warm.latencies) + len(tally.latencies)

@@ -220,6 +220,16 @@ def effects(stub: Service) -> int:
         return int(json.load(answer).get("POST", 0))
 
 
+def waiting(service: Service) -> int:
+    """How many callers a dedupd holds, as its metrics say."""
+    with urllib.request.urlopen(f"{service.url}/metrics") as answer:  # noqa: S310
+        found = re.search(
+            r"^dedupd_waiting_callers ([0-9.e+]+)$", answer.read().decode(), re.MULTILINE
+        )
+    assert found
+    return int(float(found[1]))
+
+
 def memory(pid: int) -> int:
     """Resident bytes of a process that are its own (anonymous): code and files are not counted."""
     status = Path(f"/proc/{pid}/status").read_text()

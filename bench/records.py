@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.compare import Cell, Measurement, difference, median
+from bench.compare import Cell, Measurement, cpu_ratio, median, ratio
 from bench.processes import SUBJECTS, Service, Services, memory
 from dedupd import seal
 from dedupd.request import Record, Resource, begin_send, finish
@@ -59,12 +60,16 @@ async def keep(store: SqliteStore, record: Record) -> None:
     assert await store.swap(stored.record, done, result=os.urandom(RESULT_BYTES))
 
 
-async def fill(state: Path, number: int, console: Console) -> None:
-    """Makes a key file and a database with so many records, where dedupd will look for them."""
+def new_store(state: Path) -> SqliteStore:
+    """A key file and a database where dedupd will look for them."""
     state.mkdir()
     seal.create(state / "seal.keys")
     keys = seal.load(state / "seal.keys")
-    store = SqliteStore(state / "records.db", identity_check=keys.check)
+    return SqliteStore(state / "records.db", identity_check=keys.check)
+
+
+async def fill(store: SqliteStore, number: int, console: Console) -> None:
+    """Leaves so many finished records in it."""
     await store.open()
     try:
         with Progress(console=console, transient=True) as progress:
@@ -86,7 +91,7 @@ def stored(
         running: dict[int, Service] = {}
         for number in numbers:
             state = directory / f"dedupd-with-{number}"
-            uvloop.run(fill(state, number, console))
+            uvloop.run(fill(new_store(state), number, console))
             running[number] = services.dedupd(stub.url, state)
         started = {number: memory(service.pid) for number, service in running.items()}
         measured: dict[tuple[int, str], list[Measurement]] = {}
@@ -100,9 +105,10 @@ def stored(
                 "records": number,
                 "mode": mode,
                 "per_second": median(found, "per_second"),
-                "cpu_us": sorted(one["cpu_us"][0] for one in found)[len(found) // 2],
+                "cpu_us": statistics.median(one["cpu_us"][0] for one in found),
                 "errors": sum(one["errors"] for one in found),
-                "slower_p50_ms": difference(found, measured[numbers[0], mode]),
+                "of_the_first": ratio(found, measured[numbers[0], mode]),
+                "cpu_of_the_first": cpu_ratio(found, measured[numbers[0], mode]),
                 "bytes_started": started[number],
                 "bytes_now": memory(running[number].pid),
             }
@@ -115,14 +121,26 @@ def stored(
 def table(rows: list[Measurement]) -> Table:
     """What was found, for people."""
     shown = Table(title="requests beside stored records")
-    for heading in ("records", "mode", "req/s", "CPU us", "errors", "MB at start", "MB after"):
+    for heading in (
+        "records",
+        "mode",
+        "req/s",
+        "x 1st",
+        "CPU us",
+        "x 1st",
+        "errors",
+        "MB at start",
+        "MB after",
+    ):
         shown.add_column(heading, justify="right")
     for row in sorted(rows, key=lambda row: (row["mode"], row["records"])):
         shown.add_row(
             f"{row['records']:,}",
             row["mode"],
             f"{row['per_second']:.0f}",
+            f"{row['of_the_first']:.2f}",
             f"{row['cpu_us']:.0f}",
+            f"{row['cpu_of_the_first']:.2f}",
             str(row["errors"]),
             f"{row['bytes_started'] / 1e6:.1f}",
             f"{row['bytes_now'] / 1e6:.1f}",

@@ -7,7 +7,9 @@ token each (their own request waits to be sent, or for Nova).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -17,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.load import Requests
-from bench.processes import Service, Services, memory, settle
+from bench.processes import Service, Services, memory, settle, waiting
 
 NEVER = 3600.0  # seconds until the stub answers
 HELD_SECONDS = 40.0
@@ -45,15 +47,11 @@ async def hold(service: Service, requests: Iterator[bytes]) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     answered: list[bytes] = []
     before = memory(service.pid)
-    callers = [
-        await loop.create_connection(
-            lambda request=request: Waiter(request, answered),  # type: ignore[misc]
-            url.hostname,
-            url.port,
-        )
-        for request in requests
-    ]
-    await asyncio.wait_for(asyncio.to_thread(settle, service.pid), HELD_SECONDS)
+    callers = []
+    for request in requests:
+        waiter = partial(Waiter, request, answered)
+        callers.append(await loop.create_connection(waiter, "127.0.0.1", url.port or 80))
+    await asyncio.to_thread(all_wait, service, len(callers))
     held = memory(service.pid)
     for transport, _ in callers:
         transport.abort()
@@ -66,6 +64,15 @@ async def hold(service: Service, requests: Iterator[bytes]) -> dict[str, Any]:
         "bytes_held": held,
         "bytes_after": memory(service.pid),
     }
+
+
+def all_wait(service: Service, callers: int) -> None:
+    """Returns when that many callers are held, and dedupd is at rest."""
+    deadline = time.monotonic() + HELD_SECONDS
+    while (held := waiting(service)) < callers:
+        assert time.monotonic() < deadline, f"only {held} of {callers} callers are held"
+        time.sleep(0.1)
+    settle(service.pid)
 
 
 def waiters(callers: int, directory: Path, console: Console) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def take_over(record: Record, worker: str) -> Record:
 
 
 def requeue(record: Record, retry_until: float | None = None) -> Record:
-    """Back to QUEUED: the latest attempt certainly had no effect, or an operator says so."""
+    """Back to QUEUED: the latest attempt certainly had no effect."""
     until = record.retry_until if record.retry_until is not None else retry_until
     return msgspec.structs.replace(record, state=State.QUEUED, owner="", retry_until=until)
 

@@ -7,6 +7,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
+from typing import Literal
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -44,7 +45,10 @@ def listen(address: Address) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: ASGIApp, listener: socket.socket, stop_seconds: float
+    app: ASGIApp,
+    listener: socket.socket,
+    stop_seconds: float,
+    protocol: type[asyncio.Protocol] | Literal["httptools"] = "httptools",
 ) -> AsyncIterator[None]:
     """Serve beside the block; at its end accept nothing more and let exchanges end.
 
@@ -52,11 +56,12 @@ async def serving(
         app: The application.
         listener: From ``listen``.
         stop_seconds: How long exchanges may go on after the end.
+        protocol: How HTTP is spoken.
     """
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=protocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -99,8 +99,10 @@ class SimulatedCloud:
         """Serve it beside a block."""
         from dedupd.sim import SimulatedNova
         from dedupd.sim.app import SimulatedNovaApp
+        from dedupd.sim.server import AbortableProtocol
 
-        return serving(SimulatedNovaApp(SimulatedNova()), self._listener, stop_seconds=1.0)
+        app = SimulatedNovaApp(SimulatedNova())
+        return serving(app, self._listener, 1.0, AbortableProtocol)
 
 
 async def _serve(settings: Settings, simulated: SimulatedCloud | None) -> None:

@@ -22,13 +22,19 @@ def warn_of_unknown(conf: cfg.ConfigOpts) -> None:
 
     They are not refused, so that one file can serve two releases.
     """
+    for complaint in found(conf):
+        LOG.warning("%s; it has no effect", complaint)
+
+
+def found(conf: cfg.ConfigOpts) -> Iterator[str]:
+    """A complaint for each of them, which names the file."""
     known = _known(conf)
     skipped = _OF_LIBRARIES if keystone.is_prepared(conf) else (*_OF_LIBRARIES, keystone.CALLERS)
     for path in _files(conf):
         for group, names in _sections(path).items():
             if not group.startswith(skipped):
                 for complaint in _complaints(group, names, known):
-                    LOG.warning("%s: %s; it has no effect", path, complaint)
+                    yield f"{path}: {complaint}"
 
 
 def _complaints(

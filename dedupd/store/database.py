@@ -2,120 +2,151 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import secrets
 import sqlite3
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from dedupd.errors import ConfigError
 from dedupd.ports import StoreUnavailable
+from dedupd.store.statements import RETIRE_ALL, SCHEMA
 
 APPLICATION_ID = 0x64647064
 """"ddpd": tells a database of dedupd from any other (SQLite file format, 1.3.17)."""
 
-VERSION = 1
-"""The layout of the tables below (``PRAGMA user_version``)."""
+LAYOUT = 1
+"""The version of ``SCHEMA`` (``PRAGMA user_version``)."""
 
 BUSY_SECONDS = 2.0
-"""How long one waits for another process's transaction to end."""
+"""How long to wait for another process's transaction to end."""
 
-CACHE_KIBIBYTES = 16 * 1024
-WAL_LIMIT_BYTES = 64 * 1024 * 1024
+CHECK_BYTES = 64 * 1024 * 1024
+"""Up to this size a database is checked page by page at the start; that takes under a second."""
 
-SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE requests (
-    place INTEGER PRIMARY KEY, -- grows from claim to claim: the order of listings
-    id TEXT NOT NULL,
-    birth TEXT NOT NULL,
-    project_id TEXT NOT NULL,
-    state INTEGER NOT NULL,
-    version INTEGER NOT NULL,
-    expires_at REAL,
-    record BLOB NOT NULL,      -- msgpack of dedupd.request.Record, without its version
-    payload BLOB,              -- sealed; NULL once the request has ended
-    result BLOB                -- sealed
-);
-CREATE UNIQUE INDEX requests_by_id ON requests (id);
-CREATE INDEX requests_by_project ON requests (project_id, place);
-CREATE INDEX requests_pending ON requests (place, project_id) WHERE state <= 2;
-CREATE INDEX requests_by_expiry ON requests (expires_at) WHERE expires_at IS NOT NULL;
-CREATE TABLE workers (
-    id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, lease_until REAL NOT NULL
-) WITHOUT ROWID;
-INSERT INTO meta VALUES ('version', 0);
+SETTINGS = """
+PRAGMA synchronous = FULL;
+PRAGMA temp_store = MEMORY;
+PRAGMA cache_size = -16384;           -- KiB: bounds the memory, however many records there are
+PRAGMA cache_spill = OFF;             -- nothing is written before COMMIT, which a thread does
+PRAGMA journal_size_limit = 67108864; -- bytes
 """
 
+_HEADER = struct.Struct(">16s44xI4xI28x")
+"""Magic, user version, application id: the first 100 bytes (SQLite file format, 1.3)."""
 
-def connect(path: Path, *, identity_check: str) -> sqlite3.Connection:
-    """Open a database that is there, for reading and writing, in the calling thread.
+_AWAY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+"""Errors that pass by; what else goes wrong at the start needs a person."""
+
+_OTHER_PATH = "Name another path, or put a whole copy there"
+
+
+@dataclass(frozen=True)
+class Files:
+    """An open database: three connections, and the lock of the process that serves it."""
+
+    writer: sqlite3.Connection
+    looker: sqlite3.Connection
+    scanner: sqlite3.Connection
+    held: ExitStack
+
+    def close(self) -> None:
+        """Close all; SQLite then moves what the WAL holds into the database."""
+        self.held.close()
+
+
+def open_to_serve(path: Path, identity_check: str) -> Files:
+    """Open as the one process that serves the database; creates it where it is missing.
+
+    The leases of workers end: they were earlier processes'.
 
     Raises:
-        ConfigError: it is not one of dedupd's, of this version, whole, and of this identity key.
-        StoreUnavailable: it is locked by another process.
+        ConfigError: not to be used; it says why, and nothing was changed.
+        StoreUnavailable: locked by another process, or its disk is full.
     """
-    _check_header(path)
-    try:
-        connection = _configured(path)
-    except sqlite3.OperationalError as error:
-        raise StoreUnavailable(f"The database {path} cannot be opened: {error}.") from error
-    except sqlite3.DatabaseError as error:
-        raise _unusable(path, f"it is corrupt ({error})") from error
-    identity = connection.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
-    if identity != (identity_check,):
-        connection.close()
-        raise _unusable(
-            path,
-            "it was written with another identity key, under which no used token is known",
-            "Put the key file ([seal] key_file) back that it was written with",
-        )
+    with ExitStack() as held, _named(path):
+        if path.exists():
+            _check_header(path)
+        held.enter_context(_serving(path))
+        if not path.exists():
+            _create(path, identity_check)
+        _check(path, identity_check, deep=True)
+        files = _connect(path, held)
+        files.writer.execute(RETIRE_ALL)
+        return files
+
+
+def open_beside(path: Path, identity_check: str) -> Files:
+    """Open a database that is there, whoever serves it meanwhile.
+
+    Raises:
+        ConfigError: not there, or not to be used; it says why, and nothing was changed.
+        StoreUnavailable: locked by another process.
+    """
+    with ExitStack() as held, _named(path):
+        _check_header(path)
+        _check(path, identity_check, deep=False)
+        return _connect(path, held)
+
+
+def _connect(path: Path, held: ExitStack) -> Files:
+    """The three connections; they take over what ``held`` holds."""
+    writer = held.enter_context(closing(_connection(path, "rw")))
+    looker = held.enter_context(closing(_connection(path, "rw")))
+    scanner = held.enter_context(closing(_connection(path, "rw")))
+    for reader in (looker, scanner):
+        reader.execute("PRAGMA query_only = ON")
+    looker.execute("PRAGMA busy_timeout = 0")  # it is used in the event loop
+    return Files(writer, looker, scanner, held.pop_all())
+
+
+def _connection(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection in autocommit mode, which any one thread at a time may use."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.executescript(SETTINGS)
     return connection
 
 
-def create(path: Path, *, identity_check: str) -> None:
-    """Make an empty database, readable by its owner alone; whole or not at all.
-
-    Does nothing where one is there already.
-
-    Raises:
-        ConfigError: it cannot be made there.
-    """
-    if path.exists():
-        return
+def _create(path: Path, identity_check: str) -> None:
+    """Make an empty database, readable by its owner alone; whole or not at all."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        with contextlib.closing(_configured(draft)) as connection:
-            connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+        with closing(_connection(draft, "rw")) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(f"BEGIN; {SCHEMA}")
             connection.execute("INSERT INTO meta VALUES ('identity', ?)", (identity_check,))
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {LAYOUT}")
             connection.execute("COMMIT")
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
+        draft.rename(path)
         _synchronise(path.parent)
-    except (OSError, sqlite3.Error) as error:
-        raise _unusable(path, f"it cannot be created ({error})") from error
     finally:
         draft.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def served(path: Path) -> Iterator[None]:
-    """Be the only process that serves the database, for as long as the context lasts.
-
-    Raises:
-        ConfigError: another one serves it; the message names its process id.
-    """
-    lock = path.with_name(f"{path.name}.lock")
+def _synchronise(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
-    except OSError as error:
-        raise _unusable(path, f"its lock file {lock} cannot be opened ({error})") from error
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _serving(path: Path) -> Iterator[None]:
+    """Hold the lock of the one process that serves the database; the lock file stays."""
+    descriptor = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         _take(path, descriptor)
         yield
@@ -130,65 +161,85 @@ def _take(path: Path, descriptor: int) -> None:
         pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
         raise _unusable(
             path,
-            f"process {pid or 'unknown'} serves it already, and one process at a time may",
+            f"process {pid or 'unknown'} serves it already, and only one at a time may",
             "Stop that one first, or give this one a database of its own",
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
-def _configured(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
-        uri=True,
-        timeout=BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    try:
-        connection.execute("PRAGMA journal_mode = WAL").fetchall()
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
-        connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}").fetchall()
-        connection.execute("PRAGMA temp_store = MEMORY")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 def _check_header(path: Path) -> None:
-    """Look at the first 100 bytes (SQLite file format, 1.3), without SQLite: changes nothing.
+    """Look at the header without SQLite, which would change a file that it can repair.
 
-    dedupd makes its databases whole (``create``), so they are there from the first moment on.
+    A database of dedupd has its header from the first moment on (``_create``).
     """
-    try:
-        with path.open("rb") as file:
-            header = file.read(100)
-    except OSError as error:
-        raise _unusable(path, f"it cannot be read ({error.strerror})") from error
-    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        raise _unusable(path, "it is not an SQLite database, or truncated")
-    version, application_id = struct.unpack_from(">I4xI", header, 60)
+    with path.open("rb") as file:
+        header = file.read(_HEADER.size)
+    if len(header) < _HEADER.size or not header.startswith(b"SQLite format 3\0"):
+        raise _unusable(path, "it is not an SQLite database, or was cut off", _OTHER_PATH)
+    _, layout, application_id = _HEADER.unpack(header)
     if application_id != APPLICATION_ID:
-        raise _unusable(path, "it belongs to another application")
-    if version != VERSION:
-        raise _unusable(
-            path,
-            f"it has layout {version}, and this dedupd reads layout {VERSION}",
-            "Use the dedupd that wrote it, or name another path",
-        )
+        raise _unusable(path, "it belongs to another application", _OTHER_PATH)
+    if layout != LAYOUT:
+        why = f"it has layout {layout}, and this dedupd knows layout {LAYOUT}"
+        raise _unusable(path, why, "Use the dedupd that wrote it, or name another path")
 
 
-def _synchronise(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+def _check(path: Path, identity_check: str, *, deep: bool) -> None:
+    """Check through a connection that cannot write: schema, identity key and, if ``deep``, pages."""
+    with closing(_connection(path, "ro")) as connection:
+        if _schema(connection) != _expected_schema():
+            raise _unusable(path, "it is corrupt (its tables are not dedupd's)", _OTHER_PATH)
+        found = connection.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
+        if found != (identity_check,):
+            raise _unusable(
+                path,
+                "it was written with another identity key, under which no used token is known",
+                "Put the key file ([seal] key_file) back that it was written with",
+            )
+        fault = _fault(path, connection) if deep else None
+        if fault is not None:
+            raise _unusable(path, f"it is corrupt ({fault})", _OTHER_PATH)
+
+
+def _schema(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    return connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
+
+
+def _expected_schema() -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(SCHEMA)
+        return _schema(connection)
+
+
+def _fault(path: Path, connection: sqlite3.Connection) -> str | None:
+    """What is wrong with the pages; of a large database only the size and the small tables."""
+    [(pages,)] = connection.execute("PRAGMA page_count")
+    [(page_bytes,)] = connection.execute("PRAGMA page_size")
+    log = path.with_name(f"{path.name}-wal")
+    if path.stat().st_size < pages * page_bytes and not (log.exists() and log.stat().st_size):
+        return f"it was cut off: it should have {pages * page_bytes} bytes"
+    tables = [""] if pages * page_bytes <= CHECK_BYTES else ["(meta)", "(workers)"]
+    for table in tables:
+        [(answer,), *_] = connection.execute(f"PRAGMA quick_check{table}").fetchall()
+        if answer != "ok":
+            return str(answer).replace("\n", " ")
+    return None
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which database an error is about, and whether it passes by."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in _AWAY:
+            raise StoreUnavailable(f"The database {path}: {error}.") from error
+        raise _unusable(path, str(error), _OTHER_PATH) from error
+    except OSError as error:
+        why = f"{error.filename or path} cannot be used ({error.strerror})"
+        raise _unusable(path, why, "Name a path in a directory that dedupd may write") from error
 
 
-def _unusable(
-    path: Path, why: str, advice: str = "Name another path, or put a copy that is whole there"
-) -> ConfigError:
+def _unusable(path: Path, why: str, advice: str) -> ConfigError:
     return ConfigError(f"[store] url: the database {path}: {why}. {advice}; nothing was changed.")

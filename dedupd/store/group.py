@@ -1,7 +1,11 @@
 """Group commit: what gathers while one commit is under way goes into the next one.
 
-No timer: a single caller waits for nobody, many callers share one fsync. All of SQLite happens in
-one thread of its own, so that neither an fsync nor a wait for a lock ever holds the event loop.
+No timer: a single caller waits for nobody, many callers share one fsync.
+
+The statements run in the event loop, the commit in a thread. Statements touch pages in memory and
+take microseconds; in a thread each of them would give Python's global lock away and queue for it
+behind the event loop. What can take long, an fsync and the wait for another process's lock, never
+holds the event loop.
 """
 
 from __future__ import annotations
@@ -9,202 +13,199 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import threading
-from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from dedupd.ports import StoreUnavailable
 
 T = TypeVar("T")
+Operation = Callable[[sqlite3.Cursor, int], T]
+"""Changes one thing with one statement; is given a version that no other write has or had."""
+
+BATCH = 100
+"""The most operations in one transaction: some 2 ms of statements in the event loop."""
+
+TAKE_VERSIONS = "UPDATE meta SET value = value + ? WHERE name = 'version' RETURNING value"
 
 
-class Job(Generic[T]):
-    """One operation: ``look`` reads; where it gives None, ``write`` does the rest.
+class Write(Generic[T]):
+    """One operation, who waits for it, and what is to be done when it has been committed."""
 
-    ``write`` is given a version that no other write of this database has, and is executed in a
-    transaction. ``done`` is called in the event loop with the result, also where the caller has
-    gone away meanwhile.
+    __slots__ = ("caller", "committed", "error", "operation", "result")
+
+    def __init__(
+        self,
+        operation: Operation[T],
+        committed: Callable[[T], None] | None,
+        caller: asyncio.Future[T],
+    ) -> None:
+        self.operation = operation
+        self.committed = committed
+        self.caller = caller
+        self.error: Exception | None = None
+        self.result: T
+
+    def execute(self, cursor: sqlite3.Cursor, version: int) -> None:
+        """Run the statement; an error of this operation alone is kept for its caller.
+
+        Raises:
+            sqlite3.Error: of the database, so of all in the transaction.
+        """
+        try:
+            self.result = self.operation(cursor, version)
+        except sqlite3.DataError as error:
+            self.error = error
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 # raised again where the caller awaits it
+            self.error = error
+
+    def succeed(self) -> None:
+        """The transaction is durable; the caller may have gone away, what follows is done."""
+        if self.error is not None:
+            self.fail(self.error)
+            return
+        if self.committed is not None:
+            self.committed(self.result)
+        if not self.caller.done():
+            self.caller.set_result(self.result)
+
+    def fail(self, error: Exception) -> None:
+        """Nothing was done, or nobody can tell."""
+        if not self.caller.done():
+            self.caller.set_exception(error)
+
+
+class GroupCommit:
+    """The one writer of a database in this process.
+
+    ``connection`` (in autocommit mode, ``busy_timeout`` 0) is used by nobody else. ``subject``
+    names the database in errors. ``busy_seconds``: how long to wait for another process's lock.
+    ``patience``: after so many seconds of one commit, those who wait get ``StoreUnavailable``, and
+    so does everybody who comes, until it has ended.
     """
 
-    __slots__ = ("done", "error", "future", "look", "result", "write")
-
     def __init__(
         self,
-        future: asyncio.Future[T],
-        look: Callable[[sqlite3.Cursor], T | None] | None = None,
-        write: Callable[[sqlite3.Cursor, int], T] | None = None,
-        done: Callable[[T], None] | None = None,
+        connection: sqlite3.Connection,
+        subject: str,
+        *,
+        busy_seconds: float = 2.0,
+        patience: float = 10.0,
     ) -> None:
-        self.future = future
-        self.look = look
-        self.write = write
-        self.done = done
-        self.result: T | None = None
-        self.error: Exception | None = None
-
-    def deliver(self) -> None:
-        """Give the caller what came out; in the event loop."""
-        if self.error is None and self.done is not None:
-            self.done(self.result)  # type: ignore[arg-type] # set whenever error is None
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)  # type: ignore[arg-type] # likewise
-
-
-class Group:
-    """The thread, and the operations that wait for it."""
-
-    def __init__(
-        self, connection: Callable[[], sqlite3.Connection], subject: str, claim_versions: str
-    ) -> None:
-        """Take ``connection`` (opens the database, in the thread) and two texts.
-
-        ``subject`` names the database in errors; ``claim_versions`` is the statement that takes
-        a number of versions.
-        """
-        self._connect = connection
+        self._connection = connection
+        self._cursor = connection.cursor()
         self._subject = subject
-        self._claim_versions = claim_versions
-        self._gathered: SimpleQueue[Job[Any] | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._busy_seconds = busy_seconds
+        self._patience = patience
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "dedupd-commit")
+        self._gathered: deque[Write[Any]] = deque()
+        self._under_way: list[Write[Any]] = []
+        self._news = asyncio.Event()
+        self._closed = False
+        self._stuck = False
+        self._task = asyncio.create_task(self._serve())
 
-    async def start(self) -> None:
-        """Open the database and take operations.
-
-        Raises:
-            Exception: whatever opening it raised; nothing runs then.
-        """
-        loop = asyncio.get_running_loop()
-        opened = loop.create_future()
-        self._gathered = SimpleQueue()
-        self._thread = threading.Thread(
-            target=self._serve, args=(loop, opened), name="dedupd-sqlite", daemon=True
-        )
-        self._thread.start()
-        try:
-            await opened
-        except BaseException:
-            await self.stop()
-            raise
-
-    async def stop(self) -> None:
-        """Carry out what has gathered, close the database, end the thread."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._gathered.put(None)
-            await asyncio.to_thread(thread.join)
-
-    async def run(
-        self,
-        look: Callable[[sqlite3.Cursor], T | None] | None = None,
-        write: Callable[[sqlite3.Cursor, int], T] | None = None,
-        done: Callable[[T], None] | None = None,
+    async def write(
+        self, operation: Operation[T], committed: Callable[[T], None] | None = None
     ) -> T:
-        """Carry an operation out; whoever stops waiting does not stop it.
+        """Carry an operation out, durably. It runs to its end also where the caller goes away.
+
+        ``committed`` is called with the result right after the commit.
 
         Raises:
-            StoreUnavailable: closed; or the database is away, full or locked.
+            StoreUnavailable: closed, or the database is locked, full or out of order.
         """
-        if self._thread is None:
-            raise StoreUnavailable(f"{self._subject} is not open.")
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._gathered.put(Job(future, look, write, done))
-        return await future
+        if self._closed or self._stuck or self._task.done():
+            raise self._unavailable("closed" if self._closed else "no answer from its disk")
+        caller: asyncio.Future[T] = self._loop.create_future()
+        self._gathered.append(Write(operation, committed, caller))
+        self._news.set()
+        return await caller
 
-    def _serve(self, loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None]) -> None:
-        """The thread: open, carry out batch after batch, close."""
+    async def close(self) -> None:
+        """Commit what has gathered; the connection is in nobody's use then."""
+        self._closed = True
+        self._news.set()
+        await asyncio.wait([self._task])
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def _serve(self) -> None:
         try:
-            connection = self._connect()
-        except Exception as error:  # noqa: BLE001 # the caller of start() gets it
-            _call(loop, _settle, opened, error)
-            return
-        with contextlib.closing(connection):
-            _call(loop, _settle, opened, None)
-            self._work(loop, connection.cursor())
+            while not self._closed or self._gathered:
+                await self._news.wait()
+                self._news.clear()
+                while self._gathered:
+                    self._under_way = self._next_batch()
+                    await self._commit(self._under_way)
+        finally:
+            self._closed = True
+            self._fail_all(self._unavailable("closed"))
 
-    def _work(self, loop: asyncio.AbstractEventLoop, cursor: sqlite3.Cursor) -> None:
-        more = True
-        while more:
-            batch, more = self._next_batch()
-            for job in batch:
-                self._look(cursor, job)
-            writes = [job for job in batch if job.result is None and job.error is None]
-            if writes:
-                self._commit(cursor, writes)
-            _call(loop, _deliver, batch)
+    def _next_batch(self) -> list[Write[Any]]:
+        """The next operations, without those that nobody waits for any more."""
+        count = min(BATCH, len(self._gathered))
+        batch = [self._gathered.popleft() for _ in range(count)]
+        return [write for write in batch if not write.caller.done()]
 
-    def _next_batch(self) -> tuple[list[Job[Any]], bool]:
-        """Everything that has gathered (waits for the first); and whether to go on after it."""
-        batch: list[Job[Any]] = []
-        job = self._gathered.get()
-        with contextlib.suppress(Empty):
-            while job is not None:
-                if not job.future.cancelled():
-                    batch.append(job)
-                job = self._gathered.get_nowait()
-            return batch, False
-        return batch, True
-
-    def _look(self, cursor: sqlite3.Cursor, job: Job[Any]) -> None:
-        if job.look is None:
-            return
+    async def _commit(self, batch: Sequence[Write[Any]]) -> None:
+        """Carry a batch out in one transaction: all of it is durable then, or nothing."""
+        watch = self._loop.call_later(self._patience, self._give_up)
         try:
-            job.result = job.look(cursor)
+            await self._begin()
+            self._execute(batch)
+            await self._in_thread(self._connection.commit)
         except sqlite3.Error as error:
-            job.error = self._unavailable(error)
-        except Exception as error:  # noqa: BLE001 # the caller gets it
-            job.error = error
+            await self._in_thread(self._roll_back)
+            for write in batch:
+                write.fail(self._unavailable(str(error)))
+        else:
+            for write in batch:
+                write.succeed()
+        finally:
+            watch.cancel()
+            self._stuck = False
 
-    def _commit(self, cursor: sqlite3.Cursor, jobs: list[Job[Any]]) -> None:
-        """Execute and commit; a failure of the database fails all of them, with nothing done."""
+    async def _begin(self) -> None:
+        """Begin at once where no other process writes, else wait for it in the thread."""
         try:
-            cursor.execute("BEGIN IMMEDIATE")
-            [(last,)] = cursor.execute(self._claim_versions, (len(jobs),)).fetchall()
-            for version, job in enumerate(jobs, start=last - len(jobs) + 1):
-                _write(cursor, job, version)
-            cursor.execute("COMMIT")
-        except sqlite3.Error as error:
-            if cursor.connection.in_transaction:
-                with contextlib.suppress(sqlite3.Error):
-                    cursor.execute("ROLLBACK")
-            for job in jobs:
-                job.error = self._unavailable(error)
+            self._cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            await self._in_thread(self._wait_and_begin)
 
-    def _unavailable(self, error: sqlite3.Error) -> StoreUnavailable:
-        return StoreUnavailable(f"{self._subject} did not carry it out: {error}.")
+    def _wait_and_begin(self) -> None:
+        self._cursor.execute(f"PRAGMA busy_timeout = {self._busy_seconds * 1000:.0f}")
+        try:
+            self._cursor.execute("BEGIN IMMEDIATE")
+        finally:
+            self._cursor.execute("PRAGMA busy_timeout = 0")
 
+    def _execute(self, batch: Sequence[Write[Any]]) -> None:
+        [(last,)] = self._cursor.execute(TAKE_VERSIONS, (len(batch),)).fetchall()
+        for version, write in enumerate(batch, start=last - len(batch) + 1):
+            write.execute(self._cursor, version)
 
-def _write(cursor: sqlite3.Cursor, job: Job[Any], version: int) -> None:
-    """One operation of the batch; an error of its own concerns no other one."""
-    if job.write is None:
-        return
-    try:
-        job.result = job.write(cursor, version)
-    except sqlite3.Error:
-        raise
-    except Exception as error:  # noqa: BLE001 # the caller gets it
-        job.error = error
+    def _roll_back(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.rollback()
 
+    def _give_up(self) -> None:
+        """The commit hangs: nobody waits for it, or behind it, any longer."""
+        self._stuck = True
+        self._fail_all(self._unavailable(f"no answer from its disk for {self._patience:g} s"))
 
-def _deliver(batch: list[Job[Any]]) -> None:
-    for job in batch:
-        job.deliver()
+    def _fail_all(self, error: StoreUnavailable) -> None:
+        for write in (*self._under_way, *self._gathered):
+            write.fail(error)
+        self._gathered.clear()
 
+    def _unavailable(self, why: str) -> StoreUnavailable:
+        return StoreUnavailable(f"{self._subject}: {why}.")
 
-def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
-
-
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
-    """Call in the event loop, if it still runs."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(function, *args)
+    def _in_thread(self, function: Callable[[], None]) -> asyncio.Future[None]:
+        return self._loop.run_in_executor(self._thread, function)

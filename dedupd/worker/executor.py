@@ -230,21 +230,34 @@ class Executor:
         await self._compensate(job, resource)
 
     async def _compensate(self, job: Job, resource: request.Resource) -> None:
-        """Delete what we made if the record is done and names something else."""
+        """Delete what we made, where nobody will ever name it."""
+        made = f"{resource.type} {resource.id}, made by a worker that had lost the request,"
+        try:
+            if job.probe is None or not await self._unnamed(job, resource):
+                return
+            if await job.probe.discard(job.errand, resource, job.asker):
+                self._metrics.compensated.inc()
+                LOG.error("%s: %s was deleted", job.record.id, made)
+        except (CannotAsk, TimeoutError) as error:
+            LOG.error("%s: %s was not deleted, look after it: %r", job.record.id, made, error)
+
+    async def _unnamed(self, job: Job, resource: request.Resource) -> bool:
+        """Whether the request has ended without this; who still works on it may yet find it.
+
+        A later life of the token bears the same mark and may have adopted it, so the record that
+        stands now counts, whichever it is. Where none stands, an operator has decided.
+
+        Raises:
+            TimeoutError: others work on it for too long; or they died, and it is for us to go on.
+        """
+        async with asyncio.timeout(self._limits.settle + self._limits.retry):
+            standing: request.Record | None = await policies.ENDING.copy()(self._standing, job)
+        return not (standing is None or standing.state.pending or _names(standing, resource))
+
+    async def _standing(self, job: Job) -> request.Record | None:
+        """The record as it stands in the store now."""
         standing = (await self._store.read([job.record.id])).get(job.record.id)
-        named = standing.record.resource if standing else None
-        if standing is None or standing.record.state is not State.DONE or named == resource:
-            return
-        if job.probe and await job.probe.discard(job.errand, resource, job.asker):
-            self._metrics.compensated.inc()
-            LOG.error(
-                "%s: deleted %s %s: made by a worker that had lost the request; the record "
-                "names %s",
-                job.record.id,
-                resource.type,
-                resource.id,
-                named.id if named else "nothing",
-            )
+        return None if standing is None else standing.record
 
     async def _without_effect(self, job: Job, answer: Answer, retry: Retry) -> Next:
         """Again if that can help and there is time, else released with this answer."""
@@ -267,8 +280,14 @@ class Executor:
             job.record, self._clock(), status=answer.status, keep=RELEASED_SECONDS
         )
         sealed = seal_answer(self._keys, job.record, answer)
-        await commit(self._store, job.record, released, sealed)
-        self._metrics.ended.labels(State.RELEASED.label).inc()
+        if await commit(self._store, job.record, released, sealed) is not None:
+            self._metrics.ended.labels(State.RELEASED.label).inc()
+
+
+def _names(record: request.Record, resource: request.Resource) -> bool:
+    """Whether the record names this resource, in whatever words."""
+    named = record.resource
+    return named is not None and (named.type, named.id) == (resource.type, resource.id)
 
 
 _VERDICTS = {

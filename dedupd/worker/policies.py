@@ -15,6 +15,14 @@ COMMIT = tenacity.AsyncRetrying(
 )
 """An answer of Nova is not given up: it is committed until it stands, or the worker stops."""
 
+ENDING = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_exception_type(StoreUnavailable)
+    | tenacity.retry_if_result(lambda record: record is not None and record.state.awaited),
+    wait=tenacity.wait_exponential(multiplier=0.5, max=10),
+    stop=tenacity.stop_never,
+)
+"""Reads a record until nobody works on it any more; whoever waits sets the deadline."""
+
 RESEND_WAIT = tenacity.wait_random_exponential(multiplier=0.5, max=10)
 """Seconds before a request that had no effect is sent again, where Nova does not say when."""
 

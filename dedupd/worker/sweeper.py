@@ -32,7 +32,7 @@ REPUBLISH_SECONDS = 15.0
 
 @dataclass
 class _Visits:
-    """When the sweeper last acted on a record, and how often: kept only while it is pending."""
+    """When the sweeper last acted on a record in one state, and how often; kept while it is so."""
 
     last: float
     count: int = 0
@@ -57,7 +57,7 @@ class Sweeper:
     in_hand: Callable[[str], bool]
     adopt: Callable[[Record], None]
     revisit: Callable[[Record], None]
-    _visits: dict[str, _Visits] = field(default_factory=dict)
+    _visits: dict[tuple[str, State], _Visits] = field(default_factory=dict)
 
     async def run(self, seconds: float) -> None:
         """Sweep every ``seconds``, the first time at once; cancel to stop."""
@@ -74,9 +74,8 @@ class Sweeper:
         pending = await self.store.pending(MAX_PENDING)
         living = {worker.id for worker in await self.store.workers()}
         self._measure(pending)
-        self._visits = {
-            record.id: self._visits[record.id] for record in pending if record.id in self._visits
-        }
+        keys = {(record.id, record.state) for record in pending}
+        self._visits = {key: visits for key, visits in self._visits.items() if key in keys}
         for record in pending:
             if not self.in_hand(record.id):
                 await self._act(record, living)
@@ -92,16 +91,20 @@ class Sweeper:
             self.revisit(record)
 
     async def _republish(self, record: Record) -> None:
-        """Publish what was never published, or what the broker may have lost."""
-        known = self._visits.get(record.id)
-        old = known is None and record.created_at < self._started
-        if old or self._due(record, (REPUBLISH_SECONDS,)):
+        """Publish what was never published, or what the broker may have lost.
+
+        At once: what is older than this process, and what was sent before. That came back into
+        the queue without a message, from an operator or a worker that died.
+        """
+        returned = record.created_at < self._started or bool(record.attempts)
+        known = (record.id, record.state) in self._visits
+        if (returned and not known) or self._due(record, (REPUBLISH_SECONDS,)):
             self._visit(record)
             await self.queue.publish(record.id)
 
     def _due(self, record: Record, pauses: tuple[float, ...]) -> bool:
         """Whether the next pause has passed; the first runs from when it was first seen."""
-        visits = self._visits.setdefault(record.id, _Visits(self.clock()))
+        visits = self._visits.setdefault((record.id, record.state), _Visits(self.clock()))
         pause = pauses[min(visits.count, len(pauses) - 1)]
         if self.clock() - visits.last < pause:
             return False
@@ -109,7 +112,7 @@ class Sweeper:
         return True
 
     def _visit(self, record: Record) -> None:
-        visits = self._visits.setdefault(record.id, _Visits(self.clock()))
+        visits = self._visits.setdefault((record.id, record.state), _Visits(self.clock()))
         visits.last, visits.count = self.clock(), visits.count + 1
 
     async def _clear(self) -> None:

@@ -14,9 +14,9 @@ from dedupd.queue.memory import MemoryQueue
 DEADLINE = 10.0
 
 
-def kombu_memory(link: type[Link], deadline: float = DEADLINE) -> KombuQueue:
+def kombu_memory(link: type[Link]) -> KombuQueue:
     transport = private_memory()
-    return KombuQueue(lambda: Broker("memory://", "dedupd", transport), link, deadline)
+    return KombuQueue(lambda: Broker("memory://", "dedupd", transport), link, DEADLINE)
 
 
 QUEUES: dict[str, Callable[[], Queue]] = {

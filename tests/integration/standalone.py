@@ -95,8 +95,8 @@ class Standalone:
 
     def launch(self) -> None:
         """Start the process and wait for nothing."""
-        command = [DEDUPD, "--config-file", self._configuration, "standalone"]
-        command += ["--listen", self.address, "--state", self.directory / "state"]
+        command = [str(DEDUPD), f"--config-file={self._configuration}", "standalone"]
+        command += [f"--listen={self.address}", f"--state={self.directory / 'state'}"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

@@ -535,3 +535,21 @@ SECTIONS = {
     "key pairs": KEYPAIRS,
     "groups and catalogue": GROUPS_AND_CATALOGUE,
 }
+
+NOT_SIMULATED = {
+    "x509 key pairs": keypair("k", "2.2", type="x509"),
+    "volumes attached later": Step("POST", "/servers/$nothing/os-volume_attachments", {}),
+    "interfaces attached later": Step("POST", "/servers/$nothing/os-interface", {}),
+    "consoles": Step("POST", "/servers/$nothing/remote-consoles", {}),
+    "rebuild": act("nothing", {"rebuild": {"imageRef": "$image"}}, settle=False),
+    "resize": act("nothing", {"resize": {"flavorRef": "2"}}, settle=False),
+    "rescue": act("nothing", {"rescue": None}, settle=False),
+    "taking one tag away": Step("DELETE", "/servers/$nothing/tags/x"),
+    "replacing all metadata": Step("PUT", "/servers/$nothing/metadata", {"metadata": {}}),
+    "making flavors": Step("POST", "/flavors", {}, token="$admin"),
+    "aggregates": Step("POST", "/os-aggregates", {}, token="$admin"),
+    "quota sets": get("/os-quota-sets/$project"),
+    "availability zones": get("/os-availability-zone"),
+    "extensions": get("/extensions"),
+}
+"""What the simulation deliberately does not serve: it says so, and does not pretend."""

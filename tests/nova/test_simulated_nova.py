@@ -12,7 +12,7 @@ import pytest
 
 from tests.nova.cloud import Options, RealNova
 from tests.nova.comparison import DEADLINE, QUOTA, Side, Step, difference
-from tests.nova.comparison_script import EARLY, FIND_EARLY, SECTIONS, UNSCHEDULED
+from tests.nova.comparison_script import EARLY, FIND_EARLY, NOT_SIMULATED, SECTIONS, UNSCHEDULED
 from tests.nova.conftest import StartNova
 
 pytestmark = pytest.mark.xdist_group("simulated Nova")
@@ -72,3 +72,8 @@ def test_both_answer_alike_about_a_server_that_is_not_scheduled(start_nova: Star
         differences = [difference(step, real, simulated) for step in UNSCHEDULED]
         assert not created.done(), "the real Nova was not held back for long enough"
     assert not any(differences), "\n".join(told for told in differences if told)
+
+
+@pytest.mark.parametrize("step", NOT_SIMULATED.values(), ids=NOT_SIMULATED.keys())
+def test_what_is_not_simulated_is_refused(step: Step, simulated: Side) -> None:
+    assert simulated.ask(step).status in (400, 404)

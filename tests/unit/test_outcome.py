@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from dedupd import outcome
@@ -10,18 +11,22 @@ from dedupd.outcome import Outcome, Retry, Ruling
 
 DEFINITE = Ruling(Outcome.DEFINITE)
 AMBIGUOUS = Ruling(Outcome.AMBIGUOUS)
+
+
+def forbidden(message: str) -> bytes:
+    return msgspec.json.encode({"forbidden": {"code": 403, "message": message}})
+
+
 QUOTA_BODIES = [
-    b'{"forbidden": {"code": 403, "message": "Quota exceeded for instances: Requested 1, but'
-    b' already used 10 of 10 instances"}}',
-    b'{"forbidden": {"code": 403, "message": "Quota exceeded, too many key pairs."}}',
-    b'{"forbidden": {"code": 403, "message": "Maximum number of ports exceeded"}}',
-    b'{"forbidden": {"code": 403, "message": "Maximum number of metadata items exceeds 128"}}',
+    forbidden("Quota exceeded for instances: Requested 1, but already used 10 of 10 instances"),
+    forbidden("Quota exceeded, too many key pairs."),
+    forbidden("Maximum number of ports exceeded"),
+    forbidden("Maximum number of metadata items exceeds 128"),
 ]
+_REFUSED = "Policy doesn't allow os_compute_api:{} to be performed."
 POLICY_BODIES = [
-    b'{"forbidden": {"code": 403, "message": "Policy doesn\'t allow os_compute_api:servers:create'
-    b' to be performed."}}',
-    b'{"forbidden": {"code": 403, "message": "Policy doesn\'t allow'
-    b' os_compute_api:os-quota-sets:update to be performed."}}',
+    forbidden(_REFUSED.format("servers:create")),
+    forbidden(_REFUSED.format("os-quota-sets:update")),
     b"",
 ]
 

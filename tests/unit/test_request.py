@@ -25,6 +25,7 @@ TRANSITIONS: dict[str, Transition] = {
     "note_existed": lambda record, _: request.note_existed(record, existed=False),
     "take_over": lambda record, _: request.take_over(record, "w2"),
     "requeue": lambda record, now: request.requeue(record, now + 300),
+    "send_again": lambda record, _: request.send_again(record, "why"),
     "finish": lambda record, now: request.finish(record, now, status=202, resource=SERVER, keep=60),
     "release": lambda record, now: request.release(record, now, status=429, keep=60),
     "give_up": lambda record, _: request.give_up(record, "why"),
@@ -34,6 +35,7 @@ TRANSITIONS: dict[str, Transition] = {
 STATES = {
     "begin_send": State.SENDING,
     "requeue": State.QUEUED,
+    "send_again": State.QUEUED,
     "finish": State.DONE,
     "release": State.RELEASED,
     "give_up": State.UNKNOWN,
@@ -146,6 +148,14 @@ class TestRequeue:
         assert once.retry_until == NOW + 300
         assert request.requeue(once, NOW + 900).retry_until == NOW + 300
         assert request.requeue(made(retry_until=0.0), NOW + 900).retry_until == 0.0
+
+
+def test_an_operator_s_word_lets_retries_start_anew() -> None:
+    record = made(state=State.UNKNOWN, retry_until=NOW, attempts=(attempt(1),), detail="lost")
+    again = request.send_again(record, "by an operator")
+    assert (again.state, again.owner, again.retry_until) == (State.QUEUED, "", None)
+    assert again.detail == "by an operator"
+    assert again.attempts == record.attempts
 
 
 class TestEnds:

@@ -119,6 +119,15 @@ class Probe(Protocol):
             CannotAsk: the cloud did not tell.
         """
 
+    async def adopt(self, errand: Errand, asker: Asker, resource_id: str) -> Finding:
+        """What an operator says this request made: Found, as ``look`` would have it; Absent.
+
+        Undecided where it cannot be this request's.
+
+        Raises:
+            CannotAsk: the cloud did not tell.
+        """
+
     def resource(self, errand: Errand, answer: Answer) -> Resource | None:
         """What a fresh 2xx answer says was made, or None where it does not say. Pure."""
 

@@ -64,9 +64,22 @@ class KeypairProbe:
             return Absent()
         shown = document(answer, "Showing a keypair")["keypair"]
         if "public_key" in wanted:
-            same = shown["public_key"].strip() == str(wanted["public_key"]).strip()
+            same = _same_key(wanted, shown)
             return await self._adopt(errand, asker, shown) if same else Absent()
         return self._lost_key(errand, shown)
+
+    async def adopt(self, errand: Errand, asker: Asker, resource_id: str) -> Finding:
+        """See ``Probe.adopt``; the private key of a generated one is not in the answer."""
+        wanted = _keypair(errand)
+        if wanted is None or resource_id != _name(errand):
+            return Undecided(f"The request does not name keypair {resource_id!r}.")
+        answer = await self._show(errand, asker)
+        if answer is None:
+            return Absent()
+        shown = document(answer, "Showing a keypair")["keypair"]
+        if not _same_key(wanted, shown):
+            return Undecided(f"Keypair {resource_id!r} has another public key than the request.")
+        return await self._adopt(errand, asker, shown)
 
     def resource(self, errand: Errand, answer: Answer) -> Resource | None:
         """The keypair that the answer holds."""
@@ -134,6 +147,12 @@ def _keypair(errand: Errand) -> dict[str, Any] | None:
 def _name(errand: Errand) -> str:
     """The name as Nova keeps it: stripped on ``/v2``, where 2.1 and later refuse such a one."""
     return str(errand.document["keypair"]["name"]).strip()
+
+
+def _same_key(wanted: dict[str, Any], shown: dict[str, Any]) -> bool:
+    """Whether a keypair has the public key that was sent; one that Nova generates may be any."""
+    sent = wanted.get("public_key")
+    return sent is None or str(sent).strip() == str(shown["public_key"]).strip()
 
 
 def _other_user(errand: Errand) -> str:

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import tenacity
@@ -70,6 +71,7 @@ class Row(msgspec.Struct, frozen=True, rename={"disk_config": "OS-DCF:diskConfig
     links: list[dict[str, str]]
     status: str = "UNKNOWN"
     name: str | None = None
+    tenant_id: str = ""
     user_id: str = ""
     created: str = ""
     metadata: dict[str, str] = {}
@@ -122,6 +124,17 @@ class ServerProbe:
         if rows := _ours(errand, everything):
             return await self._adopt(errand, asker, rows)
         return Undecided(CELL_DOWN) if _hides_some(errand, everything) else Absent()
+
+    async def adopt(self, errand: Errand, asker: Asker, resource_id: str) -> Finding:
+        """See ``Probe.adopt``; a server of another project or request is never adopted."""
+        if _server(errand.document) is None:
+            return Undecided("The request's body names no server.")
+        row = await _named(errand, asker, resource_id)
+        if row is None or row.tenant_id != errand.record.project_id:
+            return Absent()
+        if _marks(row) and not _ours(errand, [row]):
+            return Undecided(f"Server {row.id} carries the mark of another request.")
+        return await self._adopt(errand, asker, [row])
 
     def resource(self, errand: Errand, answer: Answer) -> Resource | None:
         """The server, or the reservation, that the answer names."""
@@ -229,6 +242,21 @@ def _ours(errand: Errand, rows: Iterable[Row]) -> list[Row]:
         for row in rows
         if TAG_PREFIX + mark in row.tags or row.metadata.get(METADATA_KEY) == mark
     ]
+
+
+def _marks(row: Row) -> bool:
+    """Whether it was made for some request of dedupd's."""
+    return METADATA_KEY in row.metadata or any(tag.startswith(TAG_PREFIX) for tag in row.tags)
+
+
+async def _named(errand: Errand, asker: Asker, server_id: str) -> Row | None:
+    path = f"{errand.modern_root}/servers/{quote(server_id, safe='')}"
+    shown = await asker.as_caller(path, ASKING)
+    if shown.status in REFUSED:
+        shown = await asker.as_service(path, ASKING)
+    if shown.status == 404:
+        return None
+    return msgspec.convert(document(shown, "Showing a server")["server"], Row)
 
 
 def _quick_filter(errand: Errand, server: dict[str, Any]) -> dict[str, str]:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from oslo_log import log
 
-from dedupd.cmd import wiring
+from dedupd.cmd import place, wiring
 from dedupd.conf import Settings
 from dedupd.conf.values import StoreScheme
-from dedupd.errors import BadRequest, ConfigError, Conflict, NotFound
+from dedupd.errors import BadRequest, ConfigError, Conflict, NotFound, Unavailable
 from dedupd.ports import Store, Stored
 from dedupd.request import Record
 from dedupd.seal import Keys
@@ -32,8 +32,6 @@ DEADLINE_SECONDS = 60.0
 """How long one command may take."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_NOT_NEEDED = {"auth.strategy": "noauth", "api.listen": "127.0.0.1:0"}
-"""The records can be seen whatever the front's part of the configuration says."""
 
 T = TypeVar("T")
 
@@ -100,32 +98,30 @@ class Desk:
         LOG.info("%s: %s (project %s)", record.id, deed, record.project_id)
 
 
-def add_place(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says whose records, as ``dedupd standalone`` has it."""
-    parser.add_argument(
-        "--state", metavar="DIR", help="where records and keys are kept (state_path)"
-    )
-
-
 def add_id(parser: argparse.ArgumentParser) -> None:
-    """Add the request's id."""
+    """Add the request's id, and where its record is."""
+    place.add_state_path(parser)
     parser.add_argument("id", metavar="ID", help="the request's id, as `dedupd request list` shows")
 
 
-def at_desk(
-    app: Dedupd, arguments: argparse.Namespace, work: Callable[[Desk], Awaitable[T]]
-) -> T:
+def at_desk(app: Dedupd, arguments: argparse.Namespace, work: Callable[[Desk], Awaitable[T]]) -> T:
     """Do the work on the open store.
 
     Raises:
         ConfigError: there is none, or it is not to be used; it says why.
+        Unavailable: it took too long; a change that was under way may still have been made.
     """
 
     async def working() -> T:
         async with asyncio.timeout(DEADLINE_SECONDS), _desk(app, arguments) as desk:
             return await work(desk)
 
-    return asyncio.run(working())
+    try:
+        return asyncio.run(working())
+    except TimeoutError:
+        raise Unavailable(
+            f"Not done within {DEADLINE_SECONDS:g} s; `dedupd request show` says what is."
+        ) from None
 
 
 def operator() -> str:
@@ -140,9 +136,7 @@ def operator() -> str:
 
 @asynccontextmanager
 async def _desk(app: Dedupd, arguments: argparse.Namespace) -> AsyncIterator[Desk]:
-    given = {"state_path": arguments.state, "nova.endpoint": getattr(arguments, "nova", None)}
-    named = {name: value for name, value in given.items() if value is not None}
-    settings = app.settings(overrides=_NOT_NEEDED | named)
+    settings = app.settings(overrides=place.overrides(arguments) | place.NO_FRONT)
     if settings.store.url.scheme is StoreScheme.MEMORY:
         raise ConfigError(
             "[store] url = memory:// keeps the records inside the server's process, where no "

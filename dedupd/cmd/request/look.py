@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from cliff.lister import Lister
 from cliff.show import ShowOne
 
+from dedupd.cmd.place import add_state_path
 from dedupd.cmd.request import cells
-from dedupd.cmd.request.desk import Desk, add_id, add_place, at_desk
+from dedupd.cmd.request.desk import Desk, add_id, at_desk
 from dedupd.ports import Query
 from dedupd.request import Record, State
 
@@ -29,10 +30,10 @@ class List(Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The command's options."""
         parser = super().get_parser(prog_name)
-        add_place(parser)
+        add_state_path(parser)
         parser.add_argument("--project", metavar="ID", help="only those of this project")
         parser.add_argument(
-            "--state-is",
+            "--state",
             action="append",
             default=[],
             choices=_STATES,
@@ -50,7 +51,7 @@ class List(Lister):
         """Read them."""
         query = Query(
             project_id=parsed_args.project,
-            states=frozenset(_STATES[label] for label in parsed_args.state_is),
+            states=frozenset(_STATES[label] for label in parsed_args.state),
             marker=parsed_args.marker,
             limit=parsed_args.limit,
         )
@@ -70,7 +71,6 @@ class Show(ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The command's options."""
         parser = super().get_parser(prog_name)
-        add_place(parser)
         add_id(parser)
         return parser
 

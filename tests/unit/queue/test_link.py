@@ -23,6 +23,7 @@ class Hold:
     def __init__(self) -> None:
         self._event = threading.Event()
         self.let_go = self._event.set
+        self.entered = threading.Event()
 
     def __call__(self, _broker: Broker, _argument: Any, _reply: Reply | None) -> None:
         self.wait()
@@ -32,6 +33,7 @@ class Hold:
         self.wait()
 
     def wait(self) -> None:
+        self.entered.set()
         self._event.wait(DEADLINE)
 
 
@@ -44,6 +46,10 @@ def held() -> Iterator[Hold]:
 
 def fail(_broker: Broker, _argument: Any, _reply: Reply | None) -> None:
     raise LookupError("as a test has it")
+
+
+def is_consuming(broker: Broker, _argument: None, reply: Reply | None) -> None:
+    broker._answer(reply, broker._consuming)
 
 
 def link_of(queue: KombuQueue) -> Link:
@@ -172,6 +178,8 @@ async def test_inline_does_not_connect_again_for_what_comes_after_the_end() -> N
     await published
     await queue.close()
     assert inbox.ids == [request_id(1)]
+    for _ in range(3):
+        await asyncio.sleep(0)
     assert len(brokers) == 1
     await queue.open()
     assert await queue.depth() == 1
@@ -223,15 +231,19 @@ async def test_a_thread_outlives_its_loop_no_longer_than_its_next_command(held: 
 async def test_a_stuck_broker_is_unavailable_and_left_behind(
     held: Hold, caplog: pytest.LogCaptureFixture
 ) -> None:
-    queue = kombu_memory(ThreadLink, deadline=0.05)
+    queue = kombu_memory(ThreadLink)
     await queue.open()
     await queue.consume(Inbox(), 1)
     link_of(queue).tell(held, None)
+    waiting = link_of(queue).submit(Broker.depth, None)
+    queue._deadline = 0.05
     with pytest.raises(QueueUnavailable, match=r"did not answer within 0\.05 s"):
         await queue.publish(request_id(1))
     await queue.stop_consuming()
     await asyncio.gather(queue.close(), queue.close())
     assert "does not let go" in caplog.text
+    with pytest.raises(QueueUnavailable, match="has ended: it was closed"):
+        await waiting
 
 
 async def test_a_broker_that_is_stuck_while_connecting_is_left_behind(held: Hold) -> None:
@@ -247,6 +259,7 @@ async def test_a_broker_that_is_stuck_while_connecting_is_left_behind(held: Hold
         await queue.open()
     held.let_go()
     await until(lambda: queue_threads() == before)
+    queue._deadline = DEADLINE
     await queue.open()
     assert await queue.depth() == 0
     await queue.close()
@@ -264,6 +277,7 @@ async def test_messages_for_a_consumer_that_has_given_up_go_back(held: Hold) -> 
     await asyncio.wait([consuming])
     held.let_go()
     await settled(queue)
+    assert not await link_of(queue).submit(is_consuming, None)
     assert await queue.depth() == 1
     assert not inbox.deliveries
     await queue.consume(inbox, 1)
@@ -272,13 +286,16 @@ async def test_messages_for_a_consumer_that_has_given_up_go_back(held: Hold) -> 
 
 
 async def test_a_consumer_that_has_stopped_is_left_alone_even_by_a_stuck_broker(held: Hold) -> None:
-    queue = kombu_memory(ThreadLink, deadline=0.05)
+    queue = kombu_memory(ThreadLink)
     await queue.open()
     inbox = Inbox()
     await queue.consume(inbox, 1)
     link_of(queue).tell(held.after_publishing, request_id(1))
+    await until(held.entered.is_set)
+    queue._deadline = 0.05
     await queue.stop_consuming()
     held.let_go()
+    queue._deadline = DEADLINE
     await settled(queue)
     assert await queue.depth() == 1
     assert not inbox.deliveries

@@ -146,7 +146,12 @@ async def test_a_body_in_many_pieces_is_one_body() -> None:
     pieces = [{"body": body[:9], "more_body": True}, {"body": b"", "more_body": True}]
     pieces += [{"body": body[9:]}]
     headers = [(b"x-auth-token", b"someone"), (b"openstack-api-version", b"compute 2.96")]
-    scope = {"type": "http", "method": "POST", "path": "/v2.1/servers", "headers": headers}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v2.1/servers",
+        "headers": headers,
+    }
     scope |= {"raw_path": b"/v2.1/servers", "query_string": b"ignored=1"}
     sent: list[Any] = []
 

@@ -1,0 +1,1 @@
+"""``dedupd check``: whether dedupd can work as it is configured, one line for each thing."""

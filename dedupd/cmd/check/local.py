@@ -1,0 +1,82 @@
+"""Checks of what is on this machine: keys, records, queue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+from dedupd import queue as queues
+from dedupd import seal
+from dedupd.cmd.check.line import Finding, failed, ok, warning
+from dedupd.conf import Settings
+from dedupd.errors import ConfigError
+from dedupd.store import database
+
+INSPECTION_SECONDS = 10.0
+COUNTS = "SELECT count(*), count(*) FILTER (WHERE state <= 2) FROM requests"
+_STEPS = 100_000
+"""SQLite's virtual machine instructions between two looks at the clock."""
+
+
+async def keys(settings: Settings) -> Finding:
+    """They are there, private and well-formed."""
+    path = settings.seal.key_file
+    if path.exists():
+        seal.load(path)
+        return ok(str(path))
+    records = settings.store.url.path
+    if records is not None and records.exists():
+        return failed(
+            f"{path} is not there, but the records are: put the key file back that they were "
+            "written with",
+        )
+    return warning(
+        f"{path} is not there yet: `dedupd standalone` makes it when it first starts, and so does "
+        f"`dedupd key generate {path}`",
+    )
+
+
+async def store(settings: Settings) -> Finding:
+    """It can be opened, is whole, of this version, and was written with these keys."""
+    path = settings.store.url.path
+    if path is None:
+        return warning("memory://: all records are gone when the process ends")
+    if path.exists():
+        identity = seal.load(settings.seal.key_file).check
+        return await asyncio.to_thread(_inspect, path, identity)
+    above = next(parent for parent in path.parents if parent.exists())
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigError(f"{path} is not there and cannot be made: {above} is not writable")
+    return ok(f"{path} is not there yet; it is made at the first start")
+
+
+async def queue(settings: Settings) -> Finding:
+    """It can be opened."""
+    opened = queues.open_queue(settings.queue.url, settings.queue.name)
+    await opened.open()
+    try:
+        waiting = await opened.depth()
+    finally:
+        await opened.close()
+    return ok(f"{settings.queue.url}, {waiting} waiting")
+
+
+def _inspect(path: Path, identity: str) -> Finding:
+    """Look at the database, in a thread; SQLite itself breaks off when the time is over."""
+    ends = time.monotonic() + INSPECTION_SECONDS
+    try:
+        with contextlib.closing(database.connect(path, identity_check=identity)) as connection:
+            connection.set_progress_handler(lambda: time.monotonic() > ends, _STEPS)
+            [(whole,)] = connection.execute("PRAGMA quick_check(1)").fetchall()
+            [(records, pending)] = connection.execute(COUNTS).fetchall()
+    except sqlite3.OperationalError as error:
+        return warning(f"{path} was not checked whole: {error}")
+    except sqlite3.DatabaseError as error:
+        whole, records, pending = str(error), 0, 0
+    if whole != "ok":
+        return failed(f"{path} is corrupt ({whole}): put a copy that is whole there")
+    return ok(f"{path}, {records} records, {pending} of them pending")

@@ -1,0 +1,119 @@
+"""``dedupd request cancel`` and ``forget``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cliff.command import Command
+from cliff.show import ShowOne
+
+from dedupd import request
+from dedupd.cmd.request import cells
+from dedupd.cmd.request.desk import Desk, add_id, at_desk, operator
+from dedupd.errors import BadRequest, Conflict
+from dedupd.request import Record, State
+
+if TYPE_CHECKING:
+    from dedupd.cmd.main import Dedupd
+
+MEANING = {
+    State.QUEUED: "It will not be carried out.",
+    State.SENDING: "A worker is sending it: what it makes in Nova will be named by no record.",
+    State.UNKNOWN: "It may have made something in Nova, which no record will name.",
+    State.DONE: "What it made stays in Nova, but its answer is gone.",
+}
+"""What forgetting means, beside that the token counts as never used."""
+
+
+class Cancel(ShowOne):
+    """Cancel a request that was not sent yet; its callers are told."""
+
+    app: Dedupd
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The command's options."""
+        parser = super().get_parser(prog_name)
+        add_id(parser)
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Sequence[object]]:
+        """Cancel it."""
+
+        async def cancel(desk: Desk) -> Record:
+            record = (await desk.find(parsed_args.id)).record
+            if record.state is not State.QUEUED:
+                raise Conflict(
+                    f"Request {record.id} is {record.state.label}: only what is queued can be "
+                    "cancelled."
+                )
+            detail = f"cancelled by {operator()}"
+            cancelled = request.cancel(record, desk.now, detail=detail, keep=desk.result_seconds)
+            return await desk.move(record, cancelled)
+
+        return cells.whole(at_desk(self.app, parsed_args, cancel))
+
+
+class Forget(Command):
+    """Delete a request's record: its token then counts as never used.
+
+    The same POST, if it comes again, is carried out again, and may make a second server.
+    """
+
+    app: Dedupd
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The command's options."""
+        parser = super().get_parser(prog_name)
+        add_id(parser)
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument(
+            "--force", action="store_true", help="even while a worker is sending the request"
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Ask, and delete it."""
+
+        async def find(desk: Desk) -> Record:
+            return (await desk.find(parsed_args.id)).record
+
+        record = at_desk(self.app, parsed_args, find)
+        if record.state is State.SENDING and not parsed_args.force:
+            raise Conflict(
+                f"Request {record.id} is being sent: wait until it has ended, or add --force if "
+                "it may happen twice."
+            )
+        if not parsed_args.yes:
+            _confirm(record)
+
+        async def forget(desk: Desk) -> None:
+            if not await desk.store.forget(record):
+                raise await desk.overtaken(record)
+            desk.log(record, f"forgotten by {operator()}, it was {record.state.label}")
+
+        at_desk(self.app, parsed_args, forget)
+        self.app.stdout.write(f"Forgot {record.id}: its token counts as never used.\n")
+
+
+def _confirm(record: Record) -> None:
+    """Ask whether it is meant.
+
+    Raises:
+        BadRequest: there is nobody to ask, or the answer is not yes.
+    """
+    if not sys.stdin.isatty():
+        raise BadRequest("There is no terminal to ask for confirmation: add --yes if it is meant.")
+    sys.stderr.write(
+        f"Request {record.id} ({record.route}, project {record.project_id}) is "
+        f"{record.state.label}. {MEANING.get(record.state, '')}\n"
+        "Its token will count as never used: the same POST, if it comes again, is carried out "
+        "again.\nForget it? [y/N] "
+    )
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise BadRequest("Nothing was changed.")

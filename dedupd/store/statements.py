@@ -1,0 +1,144 @@
+"""The SQL of the store: tables, statements, and how a record becomes a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from sqlite3 import Cursor
+
+import msgspec
+
+from dedupd.errors import NotFound
+from dedupd.ports import Query, Stored
+from dedupd.request import Record, State
+
+SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE requests (
+    place INTEGER PRIMARY KEY, -- the version of the claim: the order of listings
+    id TEXT NOT NULL,
+    birth TEXT NOT NULL,
+    project_id TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    expires_at REAL,
+    record BLOB NOT NULL,      -- msgpack of dedupd.request.Record, without its version
+    payload BLOB,              -- sealed; NULL once the request has ended
+    result BLOB                -- sealed
+);
+CREATE UNIQUE INDEX requests_by_id ON requests (id);
+CREATE INDEX requests_by_project ON requests (project_id, place);
+CREATE INDEX requests_pending ON requests (place, project_id) WHERE state <= 2;
+CREATE INDEX requests_by_expiry ON requests (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE workers (
+    id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, lease_until REAL NOT NULL
+) WITHOUT ROWID;
+INSERT INTO meta VALUES ('version', 0);
+"""
+
+READ = "SELECT record, version, payload, result FROM requests WHERE id = ?"
+
+# state 5 is RELEASED
+CLAIM = """
+INSERT INTO requests (place, id, birth, project_id, state, version, expires_at, record, payload)
+VALUES (:version, :id, :birth, :project_id, :state, :version, :expires_at, :record, :payload)
+ON CONFLICT (id) DO UPDATE SET place = :version, birth = :birth, project_id = :project_id,
+    state = :state, version = :version, expires_at = :expires_at, record = :record,
+    payload = :payload, result = NULL
+WHERE state = 5
+"""
+
+SWAP = """
+UPDATE requests SET birth = :birth, state = :state, version = :version, expires_at = :expires_at,
+    record = :record, payload = CASE WHEN :pending THEN payload END,
+    result = CASE WHEN :tombstone THEN NULL ELSE coalesce(:result, result) END
+WHERE id = :id AND version = :before_version AND birth = :before_birth
+"""
+
+LEASE_LIVES = "AND EXISTS (SELECT 1 FROM workers WHERE id = :worker AND lease_until > :now)"
+SWAP_BY_WORKER = SWAP + LEASE_LIVES
+
+FORGET = "DELETE FROM requests WHERE id = ? AND version = ? AND birth = ?"
+
+# states up to 2 are pending
+PENDING = "SELECT record, version FROM requests WHERE state <= 2 ORDER BY place LIMIT ?"
+
+DEPTH = "SELECT project_id, count(*) FROM requests WHERE state <= 2 GROUP BY project_id"
+
+OVERDUE = """
+SELECT record, version FROM requests WHERE expires_at <= ? ORDER BY expires_at, place LIMIT ?
+"""
+
+REGISTER = "INSERT OR REPLACE INTO workers (id, host, pid, lease_until) VALUES (?, ?, ?, ?)"
+KEEP_ALIVE = "UPDATE workers SET lease_until = ? WHERE id = ? AND lease_until > ?"
+RETIRE = "DELETE FROM workers WHERE id = ?"
+RETIRE_ALL = "DELETE FROM workers"
+WORKERS = "SELECT id, host, pid, lease_until FROM workers WHERE lease_until > ? ORDER BY id"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Record).decode
+
+
+def stamped(record: Record, version: int) -> Record:
+    """The record with this version."""
+    return msgspec.structs.replace(record, version=version)
+
+
+def columns(record: Record) -> dict[str, object]:
+    """What the columns hold of a record but for its version, by their names."""
+    return {
+        "id": record.id,
+        "birth": record.birth,
+        "project_id": record.project_id,
+        "state": int(record.state),
+        "expires_at": record.expires_at,
+        "record": _encode(stamped(record, 0)),
+    }
+
+
+def read(cursor: Cursor, id_: str) -> Stored | None:
+    """The record with this id, whole."""
+    row = cursor.execute(READ, (id_,)).fetchone()
+    if row is None:
+        return None
+    record, version, payload, result = row
+    return Stored(stamped(_decode(record), version), payload, result)
+
+
+def records(cursor: Cursor, statement: str, values: Sequence[object]) -> list[Record]:
+    """What a statement that selects (record, version) finds."""
+    rows = cursor.execute(statement, values).fetchall()
+    return [stamped(_decode(record), version) for record, version in rows]
+
+
+def find(cursor: Cursor, query: Query) -> list[Record]:
+    """What a query finds.
+
+    Raises:
+        NotFound: the marker names no record of the query's project.
+    """
+    conditions: list[str] = ["TRUE"]
+    values: list[object] = []
+    if query.project_id is not None:
+        conditions.append("project_id = ?")
+        values.append(query.project_id)
+    if query.marker is not None:
+        conditions.append("place < ?")
+        values.append(_place(cursor, query.marker, query.project_id))
+    if query.states:
+        conditions.append(f"state IN ({', '.join('?' * len(query.states))})")
+        values.extend(int(state) for state in query.states)
+    if query.states and all(state.pending for state in query.states):
+        conditions.append("state <= 2")  # so that the index of pending records serves
+    where = " AND ".join(conditions)
+    statement = f"SELECT record, version FROM requests WHERE {where} ORDER BY place DESC LIMIT ?"  # noqa: S608 # values are bound
+    return records(cursor, statement, (*values, query.limit))
+
+
+def _place(cursor: Cursor, marker: str, project_id: str | None) -> int:
+    values = (marker, project_id)
+    found = cursor.execute(
+        "SELECT place FROM requests WHERE id = ?1 AND project_id = coalesce(?2, project_id)", values
+    ).fetchone()
+    if found is None:
+        raise NotFound(f"The marker {marker} names no record; list again without a marker.")
+    return int(found[0])

@@ -1,0 +1,213 @@
+"""A fleet of clients that repeat each POST until it is answered, whatever happens to the front."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+ANSWER_SECONDS = 60.0
+"""How long an order may stay without an answer."""
+
+_PATIENCE = (0.5, 4.0)
+"""Between how many seconds, at random, a client gives up one try."""
+
+_PAUSE = (0.005, 0.05)
+_PASSING = frozenset({409, 502, 503, 504})
+"""Statuses after which a client repeats, unless they are what is stored, or all that is known."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One thing to be made, under one client token."""
+
+    client_token: str
+    path: str
+    body: Mapping[str, Any]
+    microversion: str
+    names: tuple[str, ...]
+    """The names of what it makes: as many as it makes."""
+    kind: str
+    """What the ledger calls it."""
+    probed: bool = True
+    """Whether it is found again in Nova; otherwise its outcome may stay unknown."""
+
+    @property
+    def regenerated(self) -> bool:
+        """Whether it is made anew when its answer is lost, since only that held the key."""
+        return self.kind == "keypair" and "public_key" not in self.body["keypair"]
+
+    def __hash__(self) -> int:
+        return hash(self.client_token)
+
+
+Maker = Callable[[str], Order]
+"""Makes an order of some kind under a name."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client was told in the end."""
+
+    status: int
+    body: bytes
+    location: str | None
+    unknown: bool = False
+
+    @property
+    def json(self) -> Any:
+        """The body read as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Fleet:
+    """Clients, each with an order at a time that several of its connections send at once.
+
+    Args:
+        url: The front's.
+        headers: What they all send.
+        chance: Where their impatience comes from.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    chance: random.Random
+    answers: dict[Order, list[Answer]] = field(default_factory=dict)
+    """Every answer that ended an order's repeats."""
+    open: set[Order] = field(default_factory=set)
+    """Orders without an answer so far."""
+    tries: int = 0
+    unexpected: list[str] = field(default_factory=list)
+
+    async def work(self, orders: Iterator[Order], clients: int, stop: asyncio.Event) -> None:
+        """Carry orders out until told to stop; then bring those begun to their end."""
+        async with self._session() as session, asyncio.TaskGroup() as group:
+            for _ in range(clients):
+                group.create_task(self._client(session, orders, stop))
+
+    async def repeat_all(self, clients: int) -> None:
+        """Send every order once more, which must be answered as before."""
+        orders = iter(list(self.answers))
+        await self.work(orders, clients, asyncio.Event())
+
+    async def _client(
+        self, session: aiohttp.ClientSession, orders: Iterator[Order], stop: asyncio.Event
+    ) -> None:
+        for order in orders:
+            if stop.is_set():
+                return
+            self.open.add(order)
+            callers = self.chance.choice((1, 1, 2, 3))
+            tries = (self._until_answered(session, order) for _ in range(callers))
+            found = [answer for answer in await asyncio.gather(*tries) if answer is not None]
+            self.answers.setdefault(order, []).extend(found)
+            self.open.discard(order)
+
+    async def _until_answered(self, session: aiohttp.ClientSession, order: Order) -> Answer | None:
+        """The answer; None: there was none in time, and ``unexpected`` says what came instead."""
+        last = ""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while True:
+                    answer, last = await self._try(session, order)
+                    if answer is not None:
+                        return answer
+                    await asyncio.sleep(self.chance.uniform(*_PAUSE))
+        except TimeoutError:
+            self.unexpected.append(f"{order.client_token}: not answered; the last try: {last}")
+            return None
+
+    async def _try(self, session: aiohttp.ClientSession, order: Order) -> tuple[Answer | None, str]:
+        """One try: the answer, if it is one, and what came, for people."""
+        self.tries += 1
+        patience = aiohttp.ClientTimeout(total=self.chance.uniform(*_PATIENCE))
+        version = f"compute {order.microversion}"
+        headers = {"X-Client-Token": order.client_token, "OpenStack-API-Version": version}
+        try:
+            async with session.post(
+                self.url + order.path, json=order.body, headers=headers, timeout=patience
+            ) as response:
+                body = await response.read()
+                return self._taken(order, response, body), f"{response.status} {body!r}"
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return None, repr(error)
+
+    def _taken(self, order: Order, response: aiohttp.ClientResponse, body: bytes) -> Answer | None:
+        outcome = response.headers.get("Idempotency-Status")
+        if outcome == "unknown":
+            return Answer(response.status, b"", None, unknown=True)
+        if outcome != "stored" and response.status in _PASSING:
+            return None
+        if outcome != "stored" or response.status >= 300:
+            self.unexpected.append(f"{order.client_token}: {outcome} {response.status} {body!r}")
+        return Answer(response.status, body, response.headers.get("Location"))
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(headers=self.headers)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What may be ordered of a Nova: mostly servers, of every kind that is found in its own way."""
+
+    image: str
+    flavor: str
+    network: str
+    server_id: str
+    """A server that images are made of."""
+    public_key: str
+    """What is imported."""
+
+    def orders(self, chance: random.Random) -> Iterator[Order]:
+        """Orders without end, each under a token and a name of its own."""
+        kinds = {
+            self._server("2.96"): 0.35,
+            self._server("2.1"): 0.25,
+            self._server("2.96", copies=3, min_count=3): 0.10,
+            self._server("2.1", return_reservation_id=True): 0.05,
+            self._keypair("2.92", public_key=self.public_key): 0.10,
+            self._keypair("2.2"): 0.05,
+            self._snapshot("2.96"): 0.10,
+        }
+        makers, weights = list(kinds), list(kinds.values())
+        for number in itertools.count():
+            yield chance.choices(makers, weights)[0](f"order-{number}")
+
+    def _server(self, microversion: str, copies: int = 1, **more: object) -> Maker:
+        def order(name: str) -> Order:
+            server = {
+                "name": name,
+                "imageRef": self.image,
+                "flavorRef": self.flavor,
+                "networks": [{"uuid": self.network}],
+                **more,
+            }
+            several = tuple(f"{name}-{place}" for place in range(1, copies + 1))
+            names = several if copies > 1 else (name,)
+            return Order(name, "/v2.1/servers", {"server": server}, microversion, names, "server")
+
+        return order
+
+    def _keypair(self, microversion: str, **more: object) -> Maker:
+        def order(name: str) -> Order:
+            body = {"keypair": {"name": name, **more}}
+            return Order(name, "/v2.1/os-keypairs", body, microversion, (name,), "keypair")
+
+        return order
+
+    def _snapshot(self, microversion: str) -> Maker:
+        """Of a server: no probe finds it again, so its outcome may stay unknown."""
+        path = f"/v2.1/servers/{self.server_id}/action"
+
+        def order(name: str) -> Order:
+            body = {"createImage": {"name": name}}
+            return Order(name, path, body, microversion, (name,), "image", probed=False)
+
+        return order
