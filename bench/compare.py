@@ -8,6 +8,7 @@ alike: ratios are taken within a round, and the median over the rounds is what i
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from bench.processes import ROOT, SUBJECTS, Service, Services, Subject, effects,
 
 MODES = ("get", "post", "new-token", "replay")
 MANY = 64
+LINE_NUMBER = re.compile(r":\d+\)$")
 DIRECT = Subject("stub, directly", lambda services, _nova: services.stub(), frozenset(MODES[:2]))
 REFERENCES = {
     "get": "bare proxy",
@@ -228,7 +230,7 @@ def hot_spots(path: Path, lines: int = 25) -> Table:
     total = 0
     for line in path.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
-        frames = [frame.rpartition(":")[0] or frame for frame in stack.split(";")]
+        frames = [LINE_NUMBER.sub(")", frame) for frame in stack.split(";")]
         total += int(count)
         own[frames[-1]] += int(count)
         for frame in set(frames):

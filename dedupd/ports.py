@@ -148,10 +148,13 @@ class Delivery(Protocol):
         """The request's id."""
 
     def acknowledge(self) -> None:
-        """Take the message off the queue for good. Once; returns at once."""
+        """Take the message off the queue for good. Returns at once.
+
+        Of this and ``hand_back`` only the first call counts; after ``close`` neither does anything.
+        """
 
     def hand_back(self) -> None:
-        """Give the message back for another consumer. Once; returns at once."""
+        """Give the message back for another consumer, or the same. Returns at once."""
 
 
 class QueueUnavailable(Unavailable):
@@ -181,14 +184,24 @@ class Queue(Protocol):
     async def consume(self, handler: Callable[[Delivery], None], prefetch: int) -> None:
         """Call ``handler`` in the event loop for each message, until ``stop_consuming``.
 
-        At most ``prefetch`` messages are unacknowledged at any time.
+        At most ``prefetch`` (1 or more) messages are unacknowledged at any time. The handler must
+        not raise: that is logged, and its message stays unacknowledged until ``close``. Called
+        again, the new handler takes the place of the old one.
+
+        Raises:
+            QueueUnavailable: the broker did not agree in time; nothing will come.
         """
 
     async def stop_consuming(self) -> None:
         """No handler is called after this returns; what is unacknowledged may still be acked."""
 
     async def depth(self) -> int:
-        """Messages that wait in the queue."""
+        """Messages that wait in the queue, without those that are unacknowledged.
+
+        Raises:
+            QueueUnavailable: no answer in time, or the connection has ended: until ``close`` and
+                ``open``, nothing is published or comes any more.
+        """
 
 
 class NotSent(DedupdError):

@@ -25,10 +25,11 @@ from dedupd.api.idempotent import Idempotent
 from dedupd.api.passthrough import PassThrough
 from dedupd.api.respond import respond
 from dedupd.api.status import Status
-from dedupd.errors import DedupdError, MethodNotAllowed, NotFound
+from dedupd.errors import BadRequest, DedupdError, MethodNotAllowed, NotFound
 from dedupd.exchange import header
 
 _OWN = ("/dedupd/", "/healthz/", "/metrics")
+_NO_PATH = "The request's target is no path: it must begin with a slash (RFC 9112, 3.2.1)."
 _IGNORED = [(b"Idempotency-Status", b"ignored")]
 _HTTP_ERRORS: dict[int, type[DedupdError]] = {404: NotFound, 405: MethodNotAllowed}
 
@@ -44,6 +45,9 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
+            return
+        if not scope["raw_path"].startswith(b"/"):
+            await _answer_error(scope, send, BadRequest(_NO_PATH))
             return
         if scope["path"].startswith(_OWN):
             await self._own(scope, receive, send)

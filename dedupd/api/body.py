@@ -9,35 +9,66 @@ from starlette.types import Receive
 from dedupd.errors import BodyTooLarge
 from dedupd.exchange import header
 
+DISCARDED_BYTES = 16 * 1024 * 1024
+"""How much of a refused body is still taken in, so that the client reads why instead of a reset."""
 
-async def read_body(
-    receive: Receive, headers: Iterable[tuple[bytes, bytes]], max_bytes: int
-) -> bytes:
-    """The body; where its length is announced, a larger one is refused before it is read.
 
-    Raises:
-        BodyTooLarge: more than ``max_bytes``.
-        ClientGone: from ``receive``.
+class Body:
+    """One request's body; read it, or discard it, once.
+
+    Args:
+        receive: The request's ASGI receive, or one that raises ClientGone.
+        headers: The request's headers.
+        max_bytes: The largest body that is read.
     """
-    announced = header(headers, b"content-length")
-    if announced is not None and int(announced) > max_bytes:
-        raise _too_large(max_bytes)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False) and len(body) <= max_bytes:
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body", False) and size <= max_bytes:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-    if size > max_bytes:
-        raise _too_large(max_bytes)
-    return b"".join(parts)
 
+    def __init__(
+        self, receive: Receive, headers: Iterable[tuple[bytes, bytes]], max_bytes: int
+    ) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        announced = header(headers, b"content-length")
+        self._announced = int(announced) if announced is not None else 0
+        self._more = True
 
-def _too_large(max_bytes: int) -> BodyTooLarge:
-    return BodyTooLarge(
-        f"The body is larger than {max_bytes} bytes ([api] max_body_bytes); nothing was stored. "
-        "Send less, or send it without a token."
-    )
+    async def read(self) -> bytes:
+        """The body; where its length is announced, a larger one is refused unread.
+
+        Raises:
+            BodyTooLarge: more than ``max_bytes``.
+            ClientGone: from ``receive``.
+        """
+        if self._announced > self._max_bytes:
+            raise self._too_large()
+        part = await self._next()
+        if not self._more and len(part) <= self._max_bytes:
+            return part
+        parts, size = [part], len(part)
+        while self._more and size <= self._max_bytes:
+            parts.append(await self._next())
+            size += len(parts[-1])
+        if size > self._max_bytes:
+            raise self._too_large()
+        return b"".join(parts)
+
+    async def discard(self) -> None:
+        """Take in what is left, within reason: an unread body would reset the answer's connection.
+
+        Raises:
+            ClientGone: from ``receive``.
+        """
+        size = 0
+        while self._more and max(size, self._announced) <= DISCARDED_BYTES:
+            size += len(await self._next())
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        self._more = message.get("more_body", False)
+        part: bytes = message.get("body", b"")
+        return part
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"The body is larger than {self._max_bytes} bytes ([api] max_body_bytes); nothing was "
+            "stored. Send less, or send it without a token."
+        )

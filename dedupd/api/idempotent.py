@@ -20,7 +20,7 @@ from dedupd import fingerprint, token
 from dedupd.api import answers, prefer
 from dedupd.api.admission import Admission
 from dedupd.api.auth import Authenticator, Identity, without_identity
-from dedupd.api.body import read_body
+from dedupd.api.body import Body
 from dedupd.api.disconnect import ClientGone, Disconnect
 from dedupd.api.hop import forwarded
 from dedupd.api.latch import Latch, Waiter
@@ -96,30 +96,36 @@ class Visit:
         Raises:
             ClientGone: nobody is left to answer.
         """
-        try:
-            return await self._answer(receive)
-        except DedupdError as failure:
-            self._front.metrics.refused.labels(str(failure.status)).inc()
-            accept = header(self._scope["headers"], b"accept") or b""
-            status = _STATUS[self._record.state] if self._record else "released"
-            marks = answers.marks(status, replayed=not self._first, record=self._record)
-            return answers.error(failure, accept=accept, headers=marks)
-
-    async def _answer(self, receive: Receive) -> Answer:
         headers = self._scope["headers"]
-        front = self._front
+        with Disconnect(receive, body_pending=True) as client:
+            body = Body(client.receive, headers, self._front.limits.max_body_bytes)
+            try:
+                return await self._answer(body)
+            except DedupdError as failure:
+                await body.discard()
+                return self._refusal(failure)
+
+    def _refusal(self, failure: DedupdError) -> Answer:
+        """An error as an answer, marked with what is known of the request."""
+        self._front.metrics.refused.labels(str(failure.status)).inc()
+        accept = header(self._scope["headers"], b"accept") or b""
+        status = _STATUS[self._record.state] if self._record else "released"
+        marks = answers.marks(status, replayed=not self._first, record=self._record)
+        return answers.error(failure, accept=accept, headers=marks)
+
+    async def _answer(self, body: Body) -> Answer:
+        front, headers = self._front, self._scope["headers"]
         identity = await front.authenticator.authenticate(headers, "POST", self._scope["path"])
         client_token = token.parse(headers)
         preference = prefer.parse(headers)
-        with Disconnect(receive, body_pending=True) as client:
-            body = await read_body(client.receive, headers, front.limits.max_body_bytes)
-            draft = self._draft(identity, client_token or "", body)
-            with front.latch.watch(draft.record.id) as waiter:
-                stored = await self._claim(draft)
-                if stored.record.state.awaited:
-                    if preference.respond_async:
-                        return _accepted(stored.record)
-                    stored = await self._hold(waiter, preference.wait)
+        draft = self._draft(identity, client_token or "", await body.read())
+        with front.latch.watch(draft.record.id) as waiter:
+            stored = await self._claim(draft)
+            del draft  # thousands of callers may wait below
+            if stored.record.state.awaited:
+                if preference.respond_async:
+                    return _accepted(stored.record)
+                stored = await self._hold(waiter, preference.wait)
         self._record = stored.record
         return answers.of_ended(front.keys, stored, first=self._first, user_id=identity.user_id)
 

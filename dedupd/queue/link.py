@@ -108,8 +108,8 @@ class Link(ABC):
 class InlineLink(Link):
     """In the event loop itself, once per round: for a broker that never blocks.
 
-    That is kombu's memory transport. Beside a busy loop a thread would wait for the interpreter's
-    lock longer than the work takes (docs/performance.md).
+    That is kombu's memory transport, 13 us a message. A thread would wait for the interpreter's
+    lock longer than that: a uvloop thread that is never idle gives it up only for an instant.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +49,19 @@ _OTHER_PATH = "Name another path, or put a whole copy there"
 class Files:
     """An open database: three connections, and the lock of the process that serves it."""
 
+    path: Path
+    inode: int
     writer: sqlite3.Connection
     looker: sqlite3.Connection
     scanner: sqlite3.Connection
     held: ExitStack
+
+    def in_place(self) -> bool:
+        """Whether the path still names the file that is open."""
+        try:
+            return self.path.stat().st_ino == self.inode
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Close all; SQLite then moves what the WAL holds into the database."""
@@ -95,13 +104,14 @@ def open_beside(path: Path, identity_check: str) -> Files:
 
 def _connect(path: Path, held: ExitStack) -> Files:
     """The three connections; they take over what ``held`` holds."""
+    inode = path.stat().st_ino
     writer = held.enter_context(closing(_connection(path, "rw")))
     looker = held.enter_context(closing(_connection(path, "rw")))
     scanner = held.enter_context(closing(_connection(path, "rw")))
     for reader in (looker, scanner):
         reader.execute("PRAGMA query_only = ON")
     looker.execute("PRAGMA busy_timeout = 0")  # it is used in the event loop
-    return Files(writer, looker, scanner, held.pop_all())
+    return Files(path, inode, writer, looker, scanner, held.pop_all())
 
 
 def _connection(path: Path, mode: str) -> sqlite3.Connection:
@@ -186,12 +196,14 @@ def _check_header(path: Path) -> None:
 
 
 def _check(path: Path, identity_check: str, *, deep: bool) -> None:
-    """Check through a connection that cannot write: schema, identity key and, if ``deep``, pages."""
+    """Check, without being able to write: schema, identity key, and, if ``deep``, the pages."""
     with closing(_connection(path, "ro")) as connection:
         if _schema(connection) != _expected_schema():
             raise _unusable(path, "it is corrupt (its tables are not dedupd's)", _OTHER_PATH)
-        found = connection.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
-        if found != (identity_check,):
+        meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+        if meta.keys() != {"identity", "version"}:
+            raise _unusable(path, "it is corrupt (its meta table is not dedupd's)", _OTHER_PATH)
+        if meta.get("identity") != identity_check:
             raise _unusable(
                 path,
                 "it was written with another identity key, under which no used token is known",

@@ -27,6 +27,9 @@ Operation = Callable[[sqlite3.Cursor, int], T]
 BATCH = 100
 """The most operations in one transaction: some 2 ms of statements in the event loop."""
 
+HANGS = "its disk does not answer"
+MOVED = "its file was moved or deleted while it was in use; put it back, or restart dedupd"
+
 TAKE_VERSIONS = "UPDATE meta SET value = value + ? WHERE name = 'version' RETURNING value"
 
 
@@ -81,22 +84,25 @@ class Write(Generic[T]):
 class GroupCommit:
     """The one writer of a database in this process.
 
-    ``connection`` (in autocommit mode, ``busy_timeout`` 0) is used by nobody else. ``subject``
-    names the database in errors. ``busy_seconds``: how long to wait for another process's lock.
-    ``patience``: after so many seconds of one commit, those who wait get ``StoreUnavailable``, and
-    so does everybody who comes, until it has ended.
+    ``connection`` (in autocommit mode) is used by nobody else. ``in_place`` tells whether what is
+    committed would be found again after a restart. ``subject`` names the database in errors.
+    ``busy_seconds``: how long to wait for another process's lock. ``patience``: after so many
+    seconds of one commit, those who wait get ``StoreUnavailable``, and so does everybody who
+    comes, until it has ended.
     """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
+        in_place: Callable[[], bool],
         subject: str,
         *,
         busy_seconds: float = 2.0,
         patience: float = 10.0,
     ) -> None:
         self._connection = connection
-        self._cursor = connection.cursor()
+        self._cursor = connection.execute("PRAGMA busy_timeout = 0")
+        self._in_place = in_place
         self._subject = subject
         self._busy_seconds = busy_seconds
         self._patience = patience
@@ -119,8 +125,10 @@ class GroupCommit:
         Raises:
             StoreUnavailable: closed, or the database is locked, full or out of order.
         """
-        if self._closed or self._stuck or self._task.done():
-            raise self._unavailable("closed" if self._closed else "no answer from its disk")
+        if self._closed:
+            raise self._unavailable("closed")
+        if self._stuck:
+            raise self._unavailable(HANGS)
         caller: asyncio.Future[T] = self._loop.create_future()
         self._gathered.append(Write(operation, committed, caller))
         self._news.set()
@@ -140,10 +148,11 @@ class GroupCommit:
                 self._news.clear()
                 while self._gathered:
                     self._under_way = self._next_batch()
-                    await self._commit(self._under_way)
+                    if self._under_way:
+                        await self._commit(self._under_way)
         finally:
             self._closed = True
-            self._fail_all(self._unavailable("closed"))
+            self._fail_all("closed")
 
     def _next_batch(self) -> list[Write[Any]]:
         """The next operations, without those that nobody waits for any more."""
@@ -157,7 +166,7 @@ class GroupCommit:
         try:
             await self._begin()
             self._execute(batch)
-            await self._in_thread(self._connection.commit)
+            await self._in_thread(self._make_durable)
         except sqlite3.Error as error:
             await self._in_thread(self._roll_back)
             for write in batch:
@@ -190,6 +199,11 @@ class GroupCommit:
         for version, write in enumerate(batch, start=last - len(batch) + 1):
             write.execute(self._cursor, version)
 
+    def _make_durable(self) -> None:
+        if not self._in_place():
+            raise sqlite3.OperationalError(MOVED)
+        self._connection.commit()
+
     def _roll_back(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             self._connection.rollback()
@@ -197,11 +211,11 @@ class GroupCommit:
     def _give_up(self) -> None:
         """The commit hangs: nobody waits for it, or behind it, any longer."""
         self._stuck = True
-        self._fail_all(self._unavailable(f"no answer from its disk for {self._patience:g} s"))
+        self._fail_all(HANGS)
 
-    def _fail_all(self, error: StoreUnavailable) -> None:
+    def _fail_all(self, why: str) -> None:
         for write in (*self._under_way, *self._gathered):
-            write.fail(error)
+            write.fail(self._unavailable(why))
         self._gathered.clear()
 
     def _unavailable(self, why: str) -> StoreUnavailable:

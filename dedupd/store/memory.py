@@ -113,15 +113,13 @@ class MemoryStore:
 
     async def register(self, worker: Worker) -> None:
         """See ``Store.register``."""
-        self._remove_ended()
         self._workers[worker.id] = worker
 
     async def keep_alive(self, worker_id: str, until: float) -> bool:
         """See ``Store.keep_alive``."""
-        self._remove_ended()
-        lease = self._workers.get(worker_id)
-        if lease is None:
+        if not self._alive(worker_id):
             return False
+        lease = self._workers[worker_id]
         self._workers[worker_id] = msgspec.structs.replace(lease, lease_until=until)
         return True
 
@@ -154,10 +152,6 @@ class MemoryStore:
     def _alive(self, worker_id: str) -> bool:
         lease = self._workers.get(worker_id)
         return lease is not None and lease.lease_until > self._clock()
-
-    def _remove_ended(self) -> None:
-        """Remove the leases that have ended: a clock that goes back revives none of them."""
-        self._workers = {id_: lease for id_, lease in self._workers.items() if self._alive(id_)}
 
     def _publish(self, stored: Stored) -> None:
         loop = asyncio.get_running_loop()

@@ -24,6 +24,9 @@ from dedupd.store import database, statements
 from dedupd.store.group import GroupCommit
 from dedupd.store.scan import Scans
 
+MOST_LOOKS = 100
+"""The most records that are looked up in the event loop at once: some 1 ms."""
+
 
 @dataclass(frozen=True)
 class _Opened:
@@ -70,9 +73,7 @@ class SqliteStore:
             StoreUnavailable: the database is locked by another process, or its disk is full.
         """
         access = database.open_to_serve if self._exclusive else database.open_beside
-        opening = asyncio.ensure_future(
-            asyncio.to_thread(access, self._path, self._identity_check)
-        )
+        opening = asyncio.ensure_future(asyncio.to_thread(access, self._path, self._identity_check))
         try:
             files = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -82,7 +83,7 @@ class SqliteStore:
         self._opened = _Opened(
             files,
             files.looker.cursor(),
-            GroupCommit(files.writer, self._subject, busy_seconds=database.BUSY_SECONDS),
+            GroupCommit(files.writer, files.in_place, self._subject),
             Scans(files.scanner, self._subject),
         )
 
@@ -96,7 +97,7 @@ class SqliteStore:
 
     async def claim(self, record: Record, payload: bytes) -> tuple[bool, Stored]:
         """See ``Store.claim``; where the id is not free, nothing is written."""
-        standing = self._look(record.id)
+        standing = (await self.read([record.id])).get(record.id)
         if standing is not None and not standing.record.state.vacant:
             return False, standing
         values = statements.columns(record) | {"payload": payload}
@@ -104,14 +105,18 @@ class SqliteStore:
         def claim(cursor: Cursor, version: int) -> tuple[bool, Stored]:
             if cursor.execute(statements.CLAIM, values | {"version": version}).rowcount:
                 return True, Stored(statements.stamped(record, version), payload)
-            return False, statements.read_existing(cursor, record.id)
+            return False, statements.read(cursor, [record.id])[record.id]
 
         return await self._use.writes.write(claim)
 
     async def read(self, ids: Sequence[str]) -> dict[str, Stored]:
         """See ``Store.read``."""
-        found = {id_: self._look(id_) for id_ in ids}
-        return {id_: stored for id_, stored in found.items() if stored is not None}
+        if len(ids) > MOST_LOOKS:
+            return await self._use.scans.run(lambda cursor: statements.read(cursor, ids))
+        try:
+            return statements.read(self._use.looks, ids)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"{self._subject}: {error}.") from error
 
     async def swap(
         self, before: Record, after: Record, *, result: bytes | None = None, worker: str = ""
@@ -177,9 +182,7 @@ class SqliteStore:
 
     async def keep_alive(self, worker_id: str, until: float) -> bool:
         """See ``Store.keep_alive``."""
-        return await self._change(
-            statements.KEEP_ALIVE, lambda: (until, worker_id, self._clock())
-        )
+        return await self._change(statements.KEEP_ALIVE, lambda: (until, worker_id, self._clock()))
 
     async def retire(self, worker_id: str) -> None:
         """See ``Store.retire``."""
@@ -197,12 +200,6 @@ class SqliteStore:
         if self._opened is None:
             raise StoreUnavailable(f"{self._subject} is not open.")
         return self._opened
-
-    def _look(self, id_: str) -> Stored | None:
-        try:
-            return statements.read(self._use.looks, id_)
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"{self._subject}: {error}.") from error
 
     async def _change(self, statement: str, values: Callable[[], Sequence[object]]) -> bool:
         """Execute a statement with the values of the moment; whether it changed anything."""

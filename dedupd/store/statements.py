@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from sqlite3 import Cursor
 
 import msgspec
 
 from dedupd.errors import NotFound
 from dedupd.ports import Query, Stored
-from dedupd.request import Record, State
+from dedupd.request import Record
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -95,13 +95,13 @@ def columns(record: Record) -> dict[str, object]:
     }
 
 
-def read(cursor: Cursor, id_: str) -> Stored | None:
-    """The record with this id, whole."""
-    row = cursor.execute(READ, (id_,)).fetchone()
-    if row is None:
-        return None
-    record, version, payload, result = row
-    return Stored(stamped(_decode(record), version), payload, result)
+def read(cursor: Cursor, ids: Iterable[str]) -> dict[str, Stored]:
+    """The records with these ids, whole, each by a statement of its own."""
+    found: dict[str, Stored] = {}
+    for id_ in ids:
+        for record, version, payload, result in cursor.execute(READ, (id_,)):
+            found[id_] = Stored(stamped(_decode(record), version), payload, result)
+    return found
 
 
 def records(cursor: Cursor, statement: str, values: Sequence[object]) -> list[Record]:

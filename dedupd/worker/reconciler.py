@@ -24,7 +24,7 @@ from dedupd.worker.lease import Lease
 
 LOG = log.getLogger(__name__)
 
-NO_PROBE = "Its answer was lost, and no probe can tell whether a %s took effect in Nova."
+NO_PROBE = "Its answer was lost, and no probe can tell whether it took effect (route: %s)."
 
 
 class Decision(enum.Enum):
@@ -132,7 +132,7 @@ class Reconciler:
         )
         job.advance(adopted)
         ended = await self._executor.finish(job, found.answer, resource)
-        if found.surplus:
+        if found.surplus and ended:  # else the record may name what is "surplus" here
             await self._surplus(job, found)
         return ended
 

@@ -76,10 +76,11 @@ class Sweeper:
         self._measure(pending)
         keys = {(record.id, record.state) for record in pending}
         self._visits = {key: visits for key, visits in self._visits.items() if key in keys}
-        for record in pending:
+        await self._clear()
+        # What is queued comes last: where the broker is away, that breaks the round off.
+        for record in sorted(pending, key=lambda record: record.state is State.QUEUED):
             if not self.in_hand(record.id):
                 await self._act(record, living)
-        await self._clear()
 
     async def _act(self, record: Record, living: set[str]) -> None:
         if record.state is State.QUEUED:

@@ -18,7 +18,7 @@ ANSWER_SECONDS = 60.0
 _PATIENCE = (0.5, 4.0)
 """Between how many seconds, at random, a client gives up one try."""
 
-_PAUSE = (0.005, 0.05)
+_PAUSE = (0.01, 0.1)
 _PASSING = frozenset({409, 502, 503, 504})
 """Statuses after which a client repeats, unless they are what is stored, or all that is known."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -51,6 +51,7 @@ _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RECORD = re.compile("(?<=/requests/)[0-9a-f]{32}")
 _NOT_COMPARED = ("content-length", "date")
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -160,13 +161,13 @@ class Sender:
 
     def post_all(self, kinds: Mapping[str, Kind], prefix: str) -> dict[str, Answer]:
         """Send one of each kind, all at once; name and client token follow from the prefix."""
-        numbered = list(enumerate(kinds.values()))
-        answers = at_once(
-            [
-                lambda kind=kind, name=f"{prefix}{number}": self.post(kind, name, name)
-                for number, kind in numbered
-            ]
-        )
+        names = [f"{prefix}{number}" for number in range(len(kinds))]
+
+        def post(named: tuple[str, Kind]) -> Answer:
+            name, kind = named
+            return self.post(kind, name, name)
+
+        answers = at_once(post, zip(names, kinds.values(), strict=True))
         return dict(zip(kinds, answers, strict=True))
 
     def deleted(self) -> list[str]:
@@ -186,8 +187,10 @@ class Sender:
     def clean_up(self) -> None:
         """Have its servers deleted; they go in Nova's own time."""
         rows = self.nova.servers(project_id=self.project)
-        paths = [f"{SERVERS}/{row['id']}" for row in rows]
-        at_once([lambda path=path: self.nova.call("DELETE", path, token="admin") for path in paths])
+        at_once(self._delete, [str(row["id"]) for row in rows])
+
+    def _delete(self, identifier: str) -> None:
+        self.nova.call("DELETE", f"{SERVERS}/{identifier}", token=self.nova.admin)
 
     def _body(self, kind: Kind, name: str) -> Row:
         if kind.makes_keypair:
@@ -241,10 +244,11 @@ def replayed(answer: Answer) -> tuple[int, bytes, dict[str, list[str]]]:
     return answer.status, answer.body, headers
 
 
-def at_once(work: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Do all of it at the same time; the results in order."""
-    with ThreadPoolExecutor(max(1, len(work))) as pool:
-        return [each.result() for each in [pool.submit(one) for one in work]]
+def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Do it with every item at the same time; the results in order."""
+    each = list(items)
+    with ThreadPoolExecutor(max(1, len(each))) as pool:
+        return list(pool.map(work, each))
 
 
 def _members(value: object) -> list[tuple[str, object]]:

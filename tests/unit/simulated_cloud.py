@@ -52,7 +52,7 @@ class SimulatedCloud:
 
     ``script``: what the next POSTs meet in the place of Nova, one entry for each. ``before_send``:
     called before anything happens to a call. ``sent``: every call, in order; ``on_sent`` hears of
-    each.
+    each. ``made``: Nova's answers to POSTs, also to those that never reached anybody.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class SimulatedCloud:
         self.script: deque[Answer | Exception] = deque()
         self.before_send: Callable[[Call], Awaitable[None]] = _nothing
         self.sent: list[Sent] = []
+        self.made: list[Answer] = []
 
     def torment(self, *rules: Rule) -> None:
         """Put these rules into force, and no others."""
@@ -82,7 +83,7 @@ class SimulatedCloud:
     def ask(self, method: str, target: str, token: str, version: str = "2.96") -> Answer:
         """What somebody else does in the same cloud, past dedupd and past all faults."""
         wanted = (b"OpenStack-API-Version", f"compute {version}".encode())
-        return self._carried_out(Call(method, target, ((b"X-Auth-Token", token.encode()), wanted)))
+        return self.carry_out(Call(method, target, ((b"X-Auth-Token", token.encode()), wanted)))
 
     async def send(self, call: Call, timeout: float) -> Answer:
         """See ``Cloud.send``."""
@@ -103,7 +104,7 @@ class SimulatedCloud:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         if fate.effect is not Effect.NEVER:
-            loop.call_later(fate.before, lambda: answer.set_result(self._carried_out(call)))
+            loop.call_later(fate.before, lambda: answer.set_result(self.carry_out(call)))
         if fate.effect is Effect.IN_TIME:
             await asyncio.shield(answer)
         await asyncio.sleep(fate.after)
@@ -113,11 +114,14 @@ class SimulatedCloud:
             raise Lost("the connection was closed without a byte")
         return Answer(fate.status, ((b"Content-Type", b"text/plain"),), b"injected fault\n")
 
-    def _carried_out(self, call: Call) -> Answer:
+    def carry_out(self, call: Call) -> Answer:
         headers = ((name.decode(), value.decode()) for name, value in call.headers)
-        answer = self.nova.handle(call.method, call.target, headers, call.body)
-        fields: Headers = tuple((name.encode(), value.encode()) for name, value in answer.headers)
-        return Answer(answer.status, fields, answer.body)
+        told = self.nova.handle(call.method, call.target, headers, call.body)
+        fields: Headers = tuple((name.encode(), value.encode()) for name, value in told.headers)
+        answer = Answer(told.status, fields, told.body)
+        if call.method == "POST":
+            self.made.append(answer)
+        return answer
 
 
 def _met(what: Answer | Exception) -> Answer:

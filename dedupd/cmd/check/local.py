@@ -69,10 +69,10 @@ def _inspect(path: Path, identity: str) -> Finding:
     """Look at the database, in a thread; SQLite itself breaks off when the time is over."""
     ends = time.monotonic() + INSPECTION_SECONDS
     try:
-        with contextlib.closing(database.connect(path, identity_check=identity)) as connection:
-            connection.set_progress_handler(lambda: time.monotonic() > ends, _STEPS)
-            [(whole,)] = connection.execute("PRAGMA quick_check(1)").fetchall()
-            [(records, pending)] = connection.execute(COUNTS).fetchall()
+        with contextlib.closing(database.open_beside(path, identity)) as files:
+            files.scanner.set_progress_handler(lambda: time.monotonic() > ends, _STEPS)
+            [(whole,)] = files.scanner.execute("PRAGMA quick_check(1)").fetchall()
+            [(records, pending)] = files.scanner.execute(COUNTS).fetchall()
     except sqlite3.OperationalError as error:
         return warning(f"{path} was not checked whole: {error}")
     except sqlite3.DatabaseError as error:

@@ -17,7 +17,6 @@ from oslo_log import log
 
 from dedupd.cmd import place, wiring
 from dedupd.conf import Settings
-from dedupd.conf.values import StoreScheme
 from dedupd.errors import BadRequest, ConfigError, Conflict, NotFound, Unavailable
 from dedupd.ports import Store, Stored
 from dedupd.request import Record
@@ -137,10 +136,16 @@ def operator() -> str:
 @asynccontextmanager
 async def _desk(app: Dedupd, arguments: argparse.Namespace) -> AsyncIterator[Desk]:
     settings = app.settings(overrides=place.overrides(arguments) | place.NO_FRONT)
-    if settings.store.url.scheme is StoreScheme.MEMORY:
+    path = settings.store.url.path
+    if path is None:
         raise ConfigError(
             "[store] url = memory:// keeps the records inside the server's process, where no "
             "other command sees them; use its API, or a sqlite:// store."
+        )
+    if not path.exists():
+        raise ConfigError(
+            f"There are no records in {path}: start dedupd once, or say by --config-file or "
+            "--state-path which ones are meant."
         )
     keys = wiring.load_keys(settings, create=False)
     store = wiring.open_store(settings, keys, exclusive=False)

@@ -57,8 +57,8 @@ def link_of(queue: KombuQueue) -> Link:
     return queue._link
 
 
-def queue_threads() -> int:
-    return sum(thread.name == "dedupd-queue" for thread in threading.enumerate())
+def queue_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "dedupd-queue"}
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -200,17 +200,17 @@ async def test_the_thread_ends_with_the_queue() -> None:
     queue = kombu_memory(ThreadLink)
     await queue.open()
     await queue.open()
-    assert queue_threads() == before + 1
+    assert len(queue_threads() - before) == 1
     await queue.close()
-    await until(lambda: queue_threads() == before)
+    await until(lambda: queue_threads() <= before)
 
 
 async def test_inline_needs_no_thread() -> None:
-    before = threading.active_count()
+    before = queue_threads()
     queue = kombu_memory(InlineLink)
     await queue.open()
     await queue.publish(request_id(1))
-    assert threading.active_count() == before
+    assert queue_threads() <= before
     await queue.close()
 
 
@@ -225,7 +225,7 @@ async def test_a_thread_outlives_its_loop_no_longer_than_its_next_command(held: 
     before = queue_threads()
     await asyncio.to_thread(asyncio.run, leave_open())
     held.let_go()
-    await until(lambda: queue_threads() == before)
+    await until(lambda: queue_threads() <= before)
 
 
 async def test_a_stuck_broker_is_unavailable_and_left_behind(
@@ -258,7 +258,7 @@ async def test_a_broker_that_is_stuck_while_connecting_is_left_behind(held: Hold
     with pytest.raises(QueueUnavailable, match="did not answer"):
         await queue.open()
     held.let_go()
-    await until(lambda: queue_threads() == before)
+    await until(lambda: queue_threads() <= before)
     queue._deadline = DEADLINE
     await queue.open()
     assert await queue.depth() == 0
@@ -312,6 +312,6 @@ async def test_an_abandoned_link_brings_nothing_any_more(held: Hold) -> None:
     with pytest.raises(QueueUnavailable, match="as a test has it"):
         await link.submit(Broker.depth, None)
     held.let_go()
-    await until(lambda: queue_threads() == before)
+    await until(lambda: queue_threads() <= before)
     await asyncio.sleep(0)
     assert not arrived

@@ -473,20 +473,39 @@ class TestTheRaceForTheCommit:
         assert not site.servers()
         assert crew.count("dedupd_compensations_total") == 1
 
-    @pytest.mark.parametrize("forgotten", [True, False])
-    async def test_what_was_released_in_the_end_is_deleted(
-        self, site: Site, forgotten: bool
-    ) -> None:
-        """A repeat will be carried out anew: nothing may be left of this one."""
-        _, record, sending = await self.taken_over(site)
-        released = request.release(record, site.clock(), status=429, keep=60)
-        written = await site.store.swap(record, released, result=b"theirs")
+    async def released(self, site: Site) -> tuple[Crew, Record, asyncio.Task[Step]]:
+        crew, record, sending = await self.taken_over(site)
+        ended = request.release(record, site.clock(), status=429, keep=60)
+        written = await site.store.swap(record, ended, result=b"theirs")
         assert written
-        if forgotten:
-            await site.store.forget(written)
-            await site.claimed()
+        return crew, written, sending
+
+    async def test_what_was_released_in_the_end_is_deleted(self, site: Site) -> None:
+        """A repeat will be carried out anew: nothing may be left of this one."""
+        *_, sending = await self.released(site)
         assert await sending is Step.ENDED
         assert not site.servers()
+
+    @pytest.mark.parametrize("adopted", [True, False])
+    async def test_a_later_life_of_the_token_may_have_found_it(
+        self, site: Site, adopted: bool
+    ) -> None:
+        """It bears the same mark."""
+        *_, sending = await self.released(site)
+        again = await site.claimed()
+        await asyncio.sleep(20)
+        assert not sending.done()
+        [server] = site.servers()
+        name = server["id"] if adopted else "theirs"
+        await self.done(site, Resource("server", name))(again)
+        assert await sending is Step.ENDED
+        assert len(site.servers()) == adopted
+
+    async def test_what_an_operator_made_the_store_forget_is_left(self, site: Site) -> None:
+        _, record, sending = await self.released(site)
+        await site.store.forget(record)
+        assert await sending is Step.ENDED
+        assert len(site.servers()) == 1
 
     async def test_what_became_unknown_is_left_to_be_adopted(self, site: Site) -> None:
         _, record, sending = await self.taken_over(site)

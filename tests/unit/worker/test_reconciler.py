@@ -1,0 +1,451 @@
+"""Nothing is sent again before a look that began after the settle time has found nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import Any
+
+import msgspec
+import pytest
+
+from dedupd import request
+from dedupd.exchange import Call
+from dedupd.ports import Lost
+from dedupd.request import Record, Resource, State, Verdict
+from dedupd.sim.faults import Rule
+from dedupd.worker.executor import Step
+from dedupd.worker.job import Job
+from dedupd.worker.reconciler import Decision
+from tests.unit.site import AUTH, KEYPAIRS, LASTING, LIMITS, SERVERS, VM, Crew, Site
+
+LOST = Lost("reset")
+KEYPAIR = {"keypair": {"name": "kp"}}
+SETTLED = LIMITS.connect + LIMITS.send + LIMITS.settle
+"""Seconds after a send began, until which its effect may come."""
+
+EFFECTS = [
+    pytest.param(Rule(fault="drop-after", method="POST"), id="lost answer"),
+    pytest.param(Rule(fault="503-after", method="POST"), id="5xx after the commit"),
+    pytest.param(Rule(fault="delay-after", method="POST", seconds=40), id="late answer"),
+    pytest.param(Rule(fault="delay-before", method="POST", seconds=40), id="late effect"),
+    pytest.param(Rule(fault="late-commit", method="POST", seconds=80), id="late commit"),
+    pytest.param(
+        Rule(fault="late-commit", method="POST", seconds=SETTLED - 1, status=0), id="just settled"
+    ),
+]
+NO_EFFECTS = [
+    pytest.param(Rule(fault="drop-before", method="POST"), id="dropped"),
+    pytest.param(Rule(fault="503-before", method="POST"), id="5xx"),
+]
+
+
+async def in_doubt(
+    site: Site, rule: Rule | None = None, crew: Crew | None = None, **what: Any
+) -> tuple[Crew, Job]:
+    """A request that was sent, and a worker that does not know what became of it."""
+    crew = crew or await site.hired(lease_seconds=LASTING)
+    site.cloud.torment(*([rule] if rule else []))
+    job = await site.job(await site.claimed(**what), crew)
+    if rule is None:
+        site.cloud.script.append(LOST)
+    assert await crew.executor.send(job) is Step.RECONCILE
+    return crew, job
+
+
+def looks(site: Site, after: float) -> list[float]:
+    """When it was looked for servers by the mark, or by name."""
+    return [
+        sent.when
+        for sent in site.cloud.of("GET")
+        if sent.path.endswith("/servers/detail")
+        and sent.when >= after
+        and "changes-since" not in sent.query
+    ]
+
+
+def listed(site: Site) -> int:
+    return len(site.servers())
+
+
+class TestFound:
+    @pytest.mark.parametrize("rule", EFFECTS)
+    @pytest.mark.parametrize("version", ["2.96", "2.51"], ids=["by tag", "by metadata"])
+    async def test_what_took_effect_is_adopted_and_nothing_sent_again(
+        self, site: Site, rule: Rule, version: str
+    ) -> None:
+        crew, job = await in_doubt(site, rule, version=version)
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        [server] = site.servers()
+        record = await site.record(job.record)
+        assert (record.state, record.status) == (State.DONE, 202)
+        assert record.resource is not None
+        assert record.resource.id == server["id"]
+        assert (record.sending.verdict, record.sending.status) == (Verdict.ADOPTED, 202)
+        assert len(site.cloud.posts()) == 1
+        assert crew.count("dedupd_probe_findings_total", finding="found") == 1
+        assert crew.count("dedupd_requests_ended_total", state="done") == 1
+
+    async def test_the_answer_is_the_one_that_was_lost(self, site: Site) -> None:
+        crew, job = await in_doubt(site, Rule(fault="drop-after", method="POST"))
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        adopted, lost = await site.answer(job.record), site.cloud.made[0]
+        assert adopted.status == lost.status
+        assert msgspec.json.decode(adopted.body) == msgspec.json.decode(lost.body)
+        for name in (b"location", b"content-type", b"x-openstack-request-id", b"vary"):
+            assert adopted.header(name) == lost.header(name)
+
+    async def test_the_first_look_is_at_once_and_the_next_ones_grow(self, site: Site) -> None:
+        crew, job = await in_doubt(site, Rule(fault="late-commit", method="POST", seconds=20))
+        began = site.clock()
+        await crew.reconciler.decide(job)
+        times = [when - began for when in looks(site, began)]
+        bare = sorted({round(when, 2) for when in times})
+        assert bare[:4] == pytest.approx([0, 0.25, 0.75, 1.75], abs=0.01)
+
+    async def test_a_lost_acknowledgement_of_the_adoption_changes_nothing(self, site: Site) -> None:
+        crew, job = await in_doubt(site, Rule(fault="drop-after", method="POST"))
+        site.store.lost = 1
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        assert (await site.record(job.record)).state is State.DONE
+        assert listed(site) == 1
+
+
+class TestNotFound:
+    @pytest.mark.parametrize("rule", NO_EFFECTS)
+    async def test_it_is_sent_again_only_after_a_look_that_began_settled(
+        self, site: Site, rule: Rule
+    ) -> None:
+        crew, job = await in_doubt(site, rule)
+        settled = job.record.sending.send_deadline + LIMITS.settle
+        assert settled == site.cloud.posts()[0].when + SETTLED
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        last_look = [sent for sent in site.cloud.of("GET") if sent.when >= settled]
+        assert {sent.path for sent in last_look} == {f"{SERVERS}/detail"}
+        assert site.clock() == pytest.approx(settled, abs=1)
+        assert job.record.sending.verdict is Verdict.ABSENT
+        assert (await site.record(job.record)).state is State.SENDING, "nobody else may take it"
+        assert await crew.executor.send(job) is Step.ENDED
+        record = await site.record(job.record)
+        assert [attempt.verdict for attempt in record.attempts] == [
+            Verdict.ABSENT,
+            Verdict.ANSWERED,
+        ]
+        assert listed(site) == 1
+
+    async def test_an_effect_in_the_last_moment_is_not_missed(self, site: Site) -> None:
+        """It comes after one look has begun and before the settle time: one more look is due."""
+        crew, job = await in_doubt(site)
+        settled = job.record.sending.send_deadline + LIMITS.settle
+        begun = settled - 0.001 - site.clock()
+        post = site.cloud.posts()[0].call
+        asyncio.get_running_loop().call_later(begun, site.cloud.carry_out, post)
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        assert listed(site) == 1
+
+    async def test_a_look_that_began_before_does_not_count(self, site: Site) -> None:
+        """A slow Nova: the answer comes when all is settled, the question was older."""
+        crew, job = await in_doubt(site)
+        settled = job.record.sending.send_deadline + LIMITS.settle
+        slow = Rule(fault="delay-after", method="GET", seconds=9, times=10_000)
+        site.cloud.torment(slow)
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        bare = [sent.when for sent in site.cloud.of("GET") if "tags" in sent.query]
+        assert bare[-1] >= settled
+
+    async def test_one_unbroken_look_is_needed(self, site: Site) -> None:
+        crew, job = await in_doubt(site)
+        settled = job.record.sending.send_deadline + LIMITS.settle
+        site.cloud.torment(Rule(fault="503-before", method="GET", times=10_000))
+        asyncio.get_running_loop().call_later(settled + 50 - site.clock(), site.cloud.torment)
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        assert site.clock() >= settled + 50
+
+
+class TestUndecided:
+    async def test_while_nova_cannot_be_asked_it_is_asked_again_then_given_up(
+        self, site: Site
+    ) -> None:
+        crew, job = await in_doubt(site)
+        settled = job.record.sending.send_deadline + LIMITS.settle
+        site.cloud.torment(Rule(fault="503-before", method="GET", times=10**9))
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        record = await site.record(job.record)
+        assert (record.state, record.detail) == (State.UNKNOWN, "Nova cannot be asked.")
+        assert settled + LIMITS.retry <= site.clock() < settled + LIMITS.retry + 25
+        assert len(site.cloud.posts()) == 1
+        assert crew.count("dedupd_probe_findings_total", finding="cannot-ask") > 10
+        assert crew.count("dedupd_requests_ended_total", state="unknown") == 1
+
+    async def test_a_deleted_server_that_may_be_ours_is_unknown_after_settling(
+        self, site: Site
+    ) -> None:
+        crew, job = await in_doubt(site, Rule(fault="drop-after", method="POST"))
+        await asyncio.sleep(1)
+        [server] = site.servers()
+        site.cloud.ask("DELETE", f"{SERVERS}/{server['id']}", AUTH)
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        record = await site.record(job.record)
+        assert record.state is State.UNKNOWN
+        assert server["id"] in record.detail
+        assert site.clock() >= record.sending.send_deadline + LIMITS.settle
+        assert len(site.cloud.posts()) == 1
+
+    async def test_where_nothing_can_be_found_it_is_unknown_at_once(self, site: Site) -> None:
+        action = {"reboot": {"type": "HARD"}}
+        crew, job = await in_doubt(site, path=f"{SERVERS}/s-1/action", document=action)
+        assert job.probe is None
+        began = site.clock()
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        record = await site.record(job.record)
+        assert record.state is State.UNKNOWN
+        assert "no probe can tell whether a server action took effect" in record.detail
+        assert site.clock() == began
+        assert not site.cloud.of("GET")
+
+    async def test_another_s_decision_stands(self, site: Site) -> None:
+        crew, job = await in_doubt(site, path=f"{SERVERS}/s-1/action", document={"x": None})
+        standing = await site.record(job.record)
+        theirs = request.finish(standing, site.clock(), status=202, resource=None, keep=60)
+        assert await site.store.swap(standing, theirs)
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        assert (await site.record(job.record)).state is State.DONE
+        assert crew.count("dedupd_requests_ended_total", state="unknown") == 0
+
+
+class TestKeypairs:
+    """The private key of a generated one went with the answer; nobody has seen it."""
+
+    async def lost(self, site: Site, **what: Any) -> tuple[Crew, Job]:
+        rule = Rule(fault="drop-after", method="POST")
+        what = {"document": KEYPAIR, "path": KEYPAIRS, "version": "2.2"} | what
+        return await in_doubt(site, rule, **what)
+
+    def effects(self, site: Site) -> list[str]:
+        return [effect.method for effect in site.cloud.nova.ledger]
+
+    async def test_it_is_deleted_and_made_again(self, site: Site) -> None:
+        crew, job = await self.lost(site)
+        assert job.record.existed is False
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        assert self.effects(site) == ["POST", "DELETE"]
+        assert await crew.executor.send(job) is Step.ENDED
+        answer = msgspec.json.decode((await site.answer(job.record)).body)["keypair"]
+        shown = site.cloud.ask("GET", f"{KEYPAIRS}/kp", AUTH)
+        assert answer["public_key"] == msgspec.json.decode(shown.body)["keypair"]["public_key"]
+        assert answer["private_key"].startswith("-----BEGIN RSA PRIVATE KEY-----")
+        assert self.effects(site) == ["POST", "DELETE", "POST"]
+
+    async def test_not_by_a_worker_that_may_not_send(self, site: Site) -> None:
+        crew, job = await self.lost(site)
+        crew.lease._until = 0.0
+        deciding = asyncio.create_task(crew.reconciler.decide(job))
+        await asyncio.sleep(SETTLED)
+        assert self.effects(site) == ["POST"]
+        crew.lease._until = site.clock() + LASTING
+        assert await deciding is Decision.SEND_AGAIN
+        assert self.effects(site) == ["POST", "DELETE"]
+
+    async def test_not_after_another_took_the_request(self, site: Site) -> None:
+        crew, job = await self.lost(site)
+        await site.store.swap(job.record, request.take_over(job.record, "another"))
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        assert self.effects(site) == ["POST"]
+
+    async def test_not_without_a_living_lease(self, site: Site) -> None:
+        crew, job = await self.lost(site)
+        await site.store.retire(crew.lease.worker_id)
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        assert self.effects(site) == ["POST"]
+
+    async def test_a_deletion_whose_answer_is_lost_is_found_out_about(self, site: Site) -> None:
+        crew, job = await self.lost(site)
+        site.cloud.torment(Rule(fault="drop-after", method="DELETE", times=1))
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        assert self.effects(site) == ["POST", "DELETE"]
+
+    async def test_one_that_cannot_be_deleted_is_unknown_in_the_end(self, site: Site) -> None:
+        crew, job = await self.lost(site)
+        site.cloud.torment(Rule(fault="503-before", method="DELETE", times=10**9))
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        record = await site.record(job.record)
+        assert record.state is State.UNKNOWN
+        assert "keypair kp is there and cannot be removed" in record.detail
+        assert site.clock() >= record.sending.send_deadline + LIMITS.settle + LIMITS.retry
+
+    async def test_one_that_was_there_before_is_left_alone(self, site: Site) -> None:
+        other, first = await in_doubt(site, document=KEYPAIR, path=KEYPAIRS, version="2.2")
+        site.cloud.carry_out(site.cloud.posts()[0].call)
+        crew, job = await self.lost(site, client_token="bar", crew=other)
+        assert job.record.existed is True
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        assert site.clock() >= job.record.sending.send_deadline + LIMITS.settle
+        assert await crew.executor.send(job) is Step.ENDED
+        assert (await site.record(job.record)).status == 409
+        assert self.effects(site) == ["POST"]
+        assert first.record.id != job.record.id
+
+    async def test_one_that_may_have_been_there_before_is_unknown(self, site: Site) -> None:
+        crew, job = await self.lost(site)
+        job.advance(msgspec.structs.replace(job.record, existed=None))
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        record = await site.record(job.record)
+        assert record.state is State.UNKNOWN
+        assert "cannot be told whether it was before the request was sent" in record.detail
+        assert self.effects(site) == ["POST"]
+
+
+class TestSurplus:
+    async def twice(self, site: Site, duplicates: str) -> tuple[Crew, Job, list[dict[str, Any]]]:
+        """What was sent took effect twice, which Nova does not do; a proxy may."""
+        crew = await site.hired(lease_seconds=LASTING, duplicates=duplicates)
+        _, job = await in_doubt(site, crew=crew)
+        post = site.cloud.posts()[0].call
+        for _ in range(3):
+            site.cloud.carry_out(post)
+            await asyncio.sleep(2)
+        return crew, job, site.servers()
+
+    async def test_the_oldest_is_kept_and_the_rest_reported(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        crew, job, servers = await self.twice(site, "report")
+        oldest, *rest = [server["id"] for server in servers]
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        record = await site.record(job.record)
+        assert record.resource is not None
+        assert record.resource.id == oldest
+        assert listed(site) == 3
+        assert crew.count("dedupd_surplus_effects_total") == 2
+        assert f"kept {oldest}, also found {', '.join(rest)}" in caplog.text
+
+    async def test_or_deleted_where_that_is_configured(self, site: Site) -> None:
+        crew, job, servers = await self.twice(site, "delete")
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        assert [server["id"] for server in site.servers()] == [servers[0]["id"]]
+
+    async def test_what_cannot_be_deleted_is_reported(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        crew, job, servers = await self.twice(site, "delete")
+        site.cloud.torment(
+            Rule(fault="503-before", method="DELETE", path=servers[1]["id"], times=10**9)
+        )
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        assert [server["id"] for server in site.servers()] == [row["id"] for row in servers[:2]]
+        assert f"{servers[1]['id']} was not deleted" in caplog.text
+
+    async def test_nothing_is_deleted_by_whoever_lost_the_race(self, site: Site) -> None:
+        """The record names what another worker kept: that may be one of "the rest" here."""
+        crew, job, servers = await self.twice(site, "delete")
+        kept = Resource("server", servers[2]["id"])
+        standing = await site.record(job.record)
+        theirs = request.finish(standing, site.clock(), status=202, resource=kept, keep=60)
+        assert await site.store.swap(standing, theirs)
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        assert servers[2]["id"] in [server["id"] for server in site.servers()]
+
+    async def test_as_many_as_were_asked_for_are_none_too_many(self, site: Site) -> None:
+        many = {"server": VM["server"] | {"min_count": 3}}
+        crew, job = await in_doubt(site, Rule(fault="drop-after", method="POST"), document=many)
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        record = await site.record(job.record)
+        first = next(row for row in site.servers() if row["name"] == "vm-1")
+        assert record.resource is not None
+        assert record.resource.id == first["id"], "Nova's answer names the first"
+        assert crew.count("dedupd_surplus_effects_total") == 0
+
+
+class TestTakeOver:
+    async def sending(self, site: Site, verdict: Verdict = Verdict.SENDING) -> Record:
+        record = await site.claimed()
+        sending = request.begin_send(record, "dead", site.clock(), 35)
+        if verdict is not Verdict.SENDING:
+            sending = request.end_attempt(sending, verdict, site.clock(), detail="lost")
+        written = await site.store.swap(record, sending)
+        assert written
+        return written
+
+    async def test_makes_it_ours(self, site: Site) -> None:
+        crew, record = await site.hired(), await self.sending(site)
+        ours = await crew.reconciler.take_over(record)
+        assert ours == await site.record(record)
+        assert (ours.state, ours.owner) == (State.SENDING, crew.lease.worker_id)
+        assert (ours.sending.verdict, ours.sending.detail) == (Verdict.AMBIGUOUS, "worker gone")
+        assert ours.sending.send_deadline == record.sending.send_deadline, "the settle time stays"
+
+    async def test_keeps_what_is_known_of_the_attempt(self, site: Site) -> None:
+        crew, record = await site.hired(), await self.sending(site, Verdict.AMBIGUOUS)
+        ours = await crew.reconciler.take_over(record)
+        assert ours
+        assert ours.sending == record.sending
+
+    async def test_one_of_two_gets_it(self, site: Site) -> None:
+        one, other, record = await site.hired(), await site.hired(), await self.sending(site)
+        got = [await crew.reconciler.take_over(record) for crew in (one, other)]
+        assert got[0] is not None
+        assert got[1] is None
+        assert (await site.record(record)).owner == one.lease.worker_id
+
+    async def test_not_without_a_living_lease(self, site: Site) -> None:
+        crew, record = await site.hired(), await self.sending(site)
+        await site.store.retire(crew.lease.worker_id)
+        assert await crew.reconciler.take_over(record) is None
+        assert await site.record(record) == record
+
+
+class TestRevisit:
+    async def unknown(self, site: Site, **what: Any) -> tuple[Crew, Job]:
+        crew, job = await in_doubt(site, **what)
+        standing = await site.record(job.record)
+        assert await site.store.swap(standing, request.give_up(standing, "a cell is down"))
+        return crew, await site.job(job.record, crew)
+
+    async def test_what_is_found_at_last_is_adopted(self, site: Site) -> None:
+        crew, job = await self.unknown(site)
+        site.cloud.carry_out(site.cloud.posts()[0].call)
+        assert await crew.reconciler.revisit(job)
+        record = await site.record(job.record)
+        assert (record.state, record.status, record.detail) == (State.DONE, 202, "")
+        assert (await site.answer(record)).status == 202
+
+    async def test_what_is_not_found_stays_unknown_and_is_never_sent_by_itself(
+        self, site: Site
+    ) -> None:
+        crew, job = await self.unknown(site)
+        await asyncio.sleep(10 * SETTLED)
+        assert not await crew.reconciler.revisit(job)
+        assert await site.record(job.record) == job.record
+        assert len(site.cloud.posts()) == 1
+
+    async def test_nor_does_what_no_probe_can_find(self, site: Site) -> None:
+        crew, job = await self.unknown(site, path=f"{SERVERS}/s/action", document={"x": None})
+        assert not await crew.reconciler.revisit(job)
+        assert (await site.record(job.record)).state is State.UNKNOWN
+
+    async def test_nor_what_nova_does_not_tell(self, site: Site) -> None:
+        crew, job = await self.unknown(site)
+        site.cloud.carry_out(site.cloud.posts()[0].call)
+        site.cloud.torment(Rule(fault="503-before", method="GET", times=100))
+        assert not await crew.reconciler.revisit(job)
+        assert (await site.record(job.record)).state is State.UNKNOWN
+
+
+async def test_without_settle_time_one_look_decides(site: Site) -> None:
+    """The settle time begins when the send's own deadline has passed, not before."""
+    site.limits = dataclasses.replace(LIMITS, settle=0)
+    crew, job = await in_doubt(site)
+    assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+    assert site.clock() >= job.record.sending.send_deadline
+
+
+async def test_the_caller_s_credentials_ask(site: Site) -> None:
+    crew, job = await in_doubt(site, Rule(fault="drop-after", method="POST"))
+    tokens: set[str | None] = set()
+
+    async def look(_: Call) -> None:
+        tokens.add(site.cloud.sent[-1].header("x-auth-token"))
+
+    site.cloud.before_send = look
+    await crew.reconciler.decide(job)
+    assert tokens == {AUTH}

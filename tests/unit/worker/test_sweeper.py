@@ -1,0 +1,316 @@
+"""What makes the queue a mere hint: nothing pending is forgotten, nothing expired is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from dedupd import request
+from dedupd.metrics import Metrics
+from dedupd.ports import Delivery, Query, Worker
+from dedupd.queue.memory import MemoryQueue
+from dedupd.request import Record, State
+from dedupd.worker import policies
+from dedupd.worker.sweeper import REPUBLISH_SECONDS, Sweeper
+from tests.unit.site import SWEEP_SECONDS, Site
+
+US, OTHER, DEAD = "us", "other", "dead"
+BURIED = 7200.0
+
+
+class Swept:
+    """A sweeper that runs, and what it did: (when, what, id)."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.metrics = Metrics()
+        self.queue = MemoryQueue(site.broker)
+        self.in_hand: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        self.published: list[tuple[float, str]] = []
+        self.adopted: list[tuple[float, str]] = []
+        self.revisited: list[tuple[float, str]] = []
+        self.sweeper = Sweeper(
+            store=site.store,
+            queue=self.queue,
+            metrics=self.metrics,
+            clock=site.clock,
+            tombstone_seconds=BURIED,
+            worker_id=lambda: US,
+            in_hand=self.in_hand.__contains__,
+            adopt=self._note(self.adopted),
+            revisit=self._note(self.revisited),
+        )
+
+    def _note(self, notes: list[tuple[float, str]]) -> Callable[[Record], None]:
+        return lambda record: notes.append((self.site.clock(), record.id))
+
+    async def start(self) -> None:
+        await self.queue.open()
+        await self.queue.consume(self.take, 10**6)
+        self._task = asyncio.create_task(self.sweeper.run(SWEEP_SECONDS))
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def take(self, delivery: Delivery) -> None:
+        self.published.append((self.site.clock(), delivery.id))
+        delivery.acknowledge()
+
+
+@pytest.fixture
+async def swept(site: Site) -> AsyncIterator[Swept]:
+    """Started by the test, ended here."""
+    swept = Swept(site)
+    yield swept
+    await swept.stop()
+
+
+async def in_state(site: Site, number: int, state: State, owner: str = "") -> Record:
+    record = await site.claimed(client_token=f"t{number}")
+    now = site.clock()
+    moves: dict[State, Callable[[], Record]] = {
+        State.QUEUED: lambda: record,
+        State.SENDING: lambda: request.begin_send(record, owner, now, 35),
+        State.UNKNOWN: lambda: request.give_up(request.begin_send(record, "w", now, 35), "why"),
+        State.DONE: lambda: request.finish(record, now, status=202, resource=None, keep=3600),
+        State.CANCELLED: lambda: request.cancel(record, now, detail="why", keep=3600),
+        State.RELEASED: lambda: request.release(record, now, status=429, keep=60),
+    }
+    written = await site.store.swap(record, moves[state](), result=b"answer")
+    assert written
+    return written
+
+
+async def alive(site: Site, name: str) -> None:
+    await site.store.register(Worker(name, "host", 1, site.clock() + 1e9))
+
+
+def times(notes: list[tuple[float, str]], began: float) -> list[int]:
+    return [round(when - began) for when, _ in notes]
+
+
+class TestQueued:
+    async def test_what_is_older_than_this_process_is_published_at_once(
+        self, site: Site, swept: Swept
+    ) -> None:
+        """It may have survived a crash that the queue did not."""
+        records = [await in_state(site, number, State.QUEUED) for number in range(3)]
+        await asyncio.sleep(1)
+        await swept.start()
+        await asyncio.sleep(0.1)
+        assert [id_ for _, id_ in swept.published] == [record.id for record in records]
+
+    async def test_what_is_new_has_been_published_and_gets_its_time(
+        self, site: Site, swept: Swept
+    ) -> None:
+        await swept.start()
+        await asyncio.sleep(1)
+        began = site.clock()
+        await in_state(site, 1, State.QUEUED)
+        await asyncio.sleep(60)
+        published = times(swept.published, began)
+        assert published[0] >= REPUBLISH_SECONDS
+        assert published[0] <= REPUBLISH_SECONDS + 2 * SWEEP_SECONDS
+        assert all(
+            later - earlier >= REPUBLISH_SECONDS for earlier, later in itertools.pairwise(published)
+        )
+
+    async def test_what_is_in_hand_is_not(self, site: Site, swept: Swept) -> None:
+        record = await in_state(site, 1, State.QUEUED)
+        swept.in_hand.add(record.id)
+        await asyncio.sleep(1)
+        await swept.start()
+        await asyncio.sleep(100)
+        assert not swept.published
+
+    async def test_what_came_back_without_a_message_is_published_soon(
+        self, site: Site, swept: Swept
+    ) -> None:
+        """An operator had it sent again."""
+        unknown = await in_state(site, 1, State.UNKNOWN)
+        await swept.start()
+        await asyncio.sleep(100)
+        began = site.clock()
+        assert await site.store.swap(unknown, request.send_again(unknown, "by an operator"))
+        await asyncio.sleep(SWEEP_SECONDS + 0.1)
+        assert len(swept.published) == 1
+        assert times(swept.published, began)[0] <= SWEEP_SECONDS
+
+    async def test_without_a_broker_the_rest_of_the_work_goes_on(
+        self, site: Site, swept: Swept, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await in_state(site, 1, State.QUEUED)
+        orphan = await in_state(site, 2, State.SENDING, DEAD)
+        released = await in_state(site, 3, State.RELEASED)
+        await asyncio.sleep(61)
+        await swept.start()
+        swept.queue.drop()
+        await asyncio.sleep(1)
+        assert [id_ for _, id_ in swept.adopted] == [orphan.id]
+        assert await site.stored(released) is None
+        assert "The sweep was broken off" in caplog.text
+        await swept.queue.open()
+        await swept.queue.consume(swept.take, 10)
+        await asyncio.sleep(REPUBLISH_SECONDS + SWEEP_SECONDS)
+        assert len(swept.published) == 1
+
+
+class TestSending:
+    @pytest.mark.parametrize("owner", [DEAD, US])
+    async def test_what_nobody_alive_works_on_is_adopted(
+        self, site: Site, swept: Swept, owner: str
+    ) -> None:
+        """US: this worker wrote SENDING and then did not send."""
+        await alive(site, US)
+        record = await in_state(site, 1, State.SENDING, owner)
+        await swept.start()
+        await asyncio.sleep(0.1)
+        assert [id_ for _, id_ in swept.adopted] == [record.id]
+
+    async def test_what_a_living_worker_has_is_left_alone(self, site: Site, swept: Swept) -> None:
+        await alive(site, OTHER)
+        await in_state(site, 1, State.SENDING, OTHER)
+        await swept.start()
+        await asyncio.sleep(1000)
+        assert not swept.adopted
+        assert not swept.published
+
+    async def test_when_it_dies_it_is_adopted(self, site: Site, swept: Swept) -> None:
+        await alive(site, OTHER)
+        await in_state(site, 1, State.SENDING, OTHER)
+        await swept.start()
+        await asyncio.sleep(1)
+        await site.store.retire(OTHER)
+        began = site.clock()
+        await asyncio.sleep(SWEEP_SECONDS)
+        assert times(swept.adopted, began)[0] <= SWEEP_SECONDS
+
+    async def test_what_is_in_hand_here_is_left_alone(self, site: Site, swept: Swept) -> None:
+        record = await in_state(site, 1, State.SENDING, US)
+        swept.in_hand.add(record.id)
+        await swept.start()
+        await asyncio.sleep(100)
+        assert not swept.adopted
+
+
+class TestUnknown:
+    async def test_it_is_looked_for_again_with_growing_pauses(
+        self, site: Site, swept: Swept
+    ) -> None:
+        began = site.clock()
+        await in_state(site, 1, State.UNKNOWN)
+        await swept.start()
+        await asyncio.sleep(sum(policies.REVISIT_SECONDS) + policies.REVISIT_SECONDS[-1] + 100)
+        pauses = [*policies.REVISIT_SECONDS, policies.REVISIT_SECONDS[-1]]
+        expected = [sum(pauses[: number + 1]) for number in range(len(pauses))]
+        assert times(swept.revisited, began) == pytest.approx(expected, abs=6 * SWEEP_SECONDS)
+        assert not swept.published
+
+    async def test_pauses_begin_anew_with_a_new_state(self, site: Site, swept: Swept) -> None:
+        record = await in_state(site, 1, State.QUEUED)
+        await swept.start()
+        await asyncio.sleep(1000)
+        assert await site.store.swap(record, request.give_up(record, "why"))
+        began = site.clock()
+        await asyncio.sleep(30)
+        assert times(swept.revisited, began)[0] <= policies.REVISIT_SECONDS[0] + SWEEP_SECONDS
+
+
+class TestExpiry:
+    async def states(self, site: Site) -> list[State]:
+        return [record.state for record in await site.store.find(Query(limit=10**6))]
+
+    @pytest.mark.parametrize("state", [State.DONE, State.CANCELLED])
+    async def test_a_result_becomes_a_tombstone_and_then_nothing(
+        self, site: Site, swept: Swept, state: State
+    ) -> None:
+        record = await in_state(site, 1, state)
+        await swept.start()
+        await asyncio.sleep(3600 - 1)
+        assert (await site.record(record)).state is state
+        await asyncio.sleep(1 + SWEEP_SECONDS)
+        stored = await site.stored(record)
+        assert stored
+        assert (stored.record.state, stored.result) == (State.TOMBSTONE, None)
+        await asyncio.sleep(BURIED - 2 * SWEEP_SECONDS)
+        assert (await site.record(record)).state is State.TOMBSTONE
+        await asyncio.sleep(3 * SWEEP_SECONDS)
+        assert await site.stored(record) is None
+
+    async def test_a_released_one_vanishes(self, site: Site, swept: Swept) -> None:
+        record = await in_state(site, 1, State.RELEASED)
+        await swept.start()
+        await asyncio.sleep(60 - 0.1)
+        assert await site.stored(record)
+        await asyncio.sleep(SWEEP_SECONDS + 0.1)
+        assert await site.stored(record) is None
+
+    @pytest.mark.parametrize("state", [State.QUEUED, State.SENDING, State.UNKNOWN])
+    async def test_what_is_pending_never_does(self, site: Site, swept: Swept, state: State) -> None:
+        await alive(site, OTHER)
+        record = await in_state(site, 1, state, OTHER)
+        await swept.start()
+        await asyncio.sleep(86400)
+        assert await site.record(record) == record
+
+    async def test_more_than_a_batch_goes_in_one_round(
+        self, site: Site, swept: Swept, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("dedupd.worker.sweeper.BATCH", 3)
+        for number in range(10):
+            await in_state(site, number, State.RELEASED)
+        await asyncio.sleep(100)
+        await swept.start()
+        await asyncio.sleep(0.1)
+        assert not await self.states(site)
+
+    async def test_what_others_clear_is_left_to_them(
+        self, site: Site, swept: Swept, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Every swap fails: the round ends all the same."""
+        record = await in_state(site, 1, State.DONE)
+        await asyncio.sleep(4000)
+
+        async def lost(*_: Any, **__: Any) -> None:
+            return None
+
+        monkeypatch.setattr(site.store, "swap", lost)
+        await swept.start()
+        await asyncio.sleep(20)
+        assert await site.record(record) == record
+
+
+async def test_a_store_that_is_away_is_tried_again(
+    site: Site, swept: Swept, caplog: pytest.LogCaptureFixture
+) -> None:
+    await in_state(site, 1, State.SENDING, DEAD)
+    site.store.away = True
+    await swept.start()
+    await asyncio.sleep(100)
+    assert "The sweep was broken off: The store is away." in caplog.text
+    site.store.away = False
+    await asyncio.sleep(SWEEP_SECONDS)
+    assert swept.adopted
+
+
+async def test_what_is_pending_is_measured(site: Site, swept: Swept) -> None:
+    await alive(site, OTHER)
+    for number, state in enumerate([State.UNKNOWN, State.QUEUED, State.SENDING, State.QUEUED]):
+        await in_state(site, number, state, OTHER)
+        await asyncio.sleep(10)
+    await swept.start()
+    await asyncio.sleep(0.1)
+    value = swept.metrics.registry.get_sample_value
+    measured = {
+        state: value("dedupd_pending_requests", {"state": state})
+        for state in ("queued", "sending", "unknown")
+    }
+    assert measured == {"queued": 2, "sending": 1, "unknown": 1}
+    assert value("dedupd_oldest_pending_seconds") == pytest.approx(30)
