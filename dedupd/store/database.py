@@ -77,7 +77,7 @@ def open_to_serve(path: Path, identity_check: str) -> Files:
         ConfigError: not to be used; it says why, and nothing was changed.
         StoreUnavailable: locked by another process, or its disk is full.
     """
-    with ExitStack() as held, _named(path):
+    with _named(path), _closed_on_error() as held:
         if path.exists():
             _check_header(path)
         held.enter_context(_serving(path))
@@ -96,14 +96,14 @@ def open_beside(path: Path, identity_check: str) -> Files:
         ConfigError: not there, or not to be used; it says why, and nothing was changed.
         StoreUnavailable: locked by another process.
     """
-    with ExitStack() as held, _named(path):
+    with _named(path), _closed_on_error() as held:
         _check_header(path)
         _check(path, identity_check, deep=False)
         return _connect(path, held)
 
 
 def _connect(path: Path, held: ExitStack) -> Files:
-    """The three connections; they take over what ``held`` holds."""
+    """The three connections, closed with what ``held`` holds already."""
     inode = path.stat().st_ino
     writer = held.enter_context(closing(_connection(path, "rw")))
     looker = held.enter_context(closing(_connection(path, "rw")))
@@ -111,7 +111,7 @@ def _connect(path: Path, held: ExitStack) -> Files:
     for reader in (looker, scanner):
         reader.execute("PRAGMA query_only = ON")
     looker.execute("PRAGMA busy_timeout = 0")  # it is used in the event loop
-    return Files(path, inode, writer, looker, scanner, held.pop_all())
+    return Files(path, inode, writer, looker, scanner, held)
 
 
 def _connection(path: Path, mode: str) -> sqlite3.Connection:
@@ -209,7 +209,7 @@ def _check(path: Path, identity_check: str, *, deep: bool) -> None:
                 "it was written with another identity key, under which no used token is known",
                 "Put the key file ([seal] key_file) back that it was written with",
             )
-        fault = _fault(path, connection) if deep else None
+        fault = _fault(connection) if deep else None
         if fault is not None:
             raise _unusable(path, f"it is corrupt ({fault})", _OTHER_PATH)
 
@@ -224,19 +224,27 @@ def _expected_schema() -> list[tuple[str, str]]:
         return _schema(connection)
 
 
-def _fault(path: Path, connection: sqlite3.Connection) -> str | None:
-    """What is wrong with the pages; of a large database only the size and the small tables."""
+def _fault(connection: sqlite3.Connection) -> str | None:
+    """What is wrong with the pages; that the file has them all, SQLite itself has checked."""
     [(pages,)] = connection.execute("PRAGMA page_count")
     [(page_bytes,)] = connection.execute("PRAGMA page_size")
-    log = path.with_name(f"{path.name}-wal")
-    if path.stat().st_size < pages * page_bytes and not (log.exists() and log.stat().st_size):
-        return f"it was cut off: it should have {pages * page_bytes} bytes"
     tables = [""] if pages * page_bytes <= CHECK_BYTES else ["(meta)", "(workers)"]
     for table in tables:
         [(answer,), *_] = connection.execute(f"PRAGMA quick_check{table}").fetchall()
         if answer != "ok":
             return str(answer).replace("\n", " ")
     return None
+
+
+@contextmanager
+def _closed_on_error() -> Iterator[ExitStack]:
+    """What is entered into the stack stays open, unless something goes wrong on the way."""
+    held = ExitStack()
+    try:
+        yield held
+    except BaseException:
+        held.close()
+        raise
 
 
 @contextmanager
@@ -247,7 +255,9 @@ def _named(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in _AWAY:
             raise StoreUnavailable(f"The database {path}: {error}.") from error
-        raise _unusable(path, str(error), _OTHER_PATH) from error
+        corrupt = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        why = f"it is corrupt ({error})" if corrupt else str(error)
+        raise _unusable(path, why, _OTHER_PATH) from error
     except OSError as error:
         why = f"{error.filename or path} cannot be used ({error.strerror})"
         raise _unusable(path, why, "Name a path in a directory that dedupd may write") from error

@@ -148,7 +148,13 @@ class Sender:
         """What it shows, to a Nova without Keystone."""
         return f"{self.user}:{self.project}"
 
-    def post(self, kind: Kind, name: str, client_token: str | None) -> Answer:
+    def post(
+        self,
+        kind: Kind,
+        name: str,
+        client_token: str | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Send one, through dedupd."""
         return self.front.call(
             "POST",
@@ -157,6 +163,7 @@ class Sender:
             token=self.token,
             client_token=client_token,
             microversion=kind.microversion,
+            headers=headers,
         )
 
     def post_all(self, kinds: Mapping[str, Kind], prefix: str) -> dict[str, Answer]:

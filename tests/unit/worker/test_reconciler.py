@@ -199,7 +199,7 @@ class TestUndecided:
         assert await crew.reconciler.decide(job) is Decision.ENDED
         record = await site.record(job.record)
         assert record.state is State.UNKNOWN
-        assert "no probe can tell whether a server action took effect" in record.detail
+        assert "no probe can tell whether it took effect (route: server action)" in record.detail
         assert site.clock() == began
         assert not site.cloud.of("GET")
 
