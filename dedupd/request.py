@@ -101,7 +101,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     created_at: float
     state: State = State.QUEUED
     owner: str = ""
-    """The worker that holds the request in SENDING."""
+    """The worker that holds the request in SENDING, or, in QUEUED, waits to send it again."""
     attempts: tuple[Attempt, ...] = ()
     existed: bool | None = None
     """Whether what the request makes was there before the first send (None: not asked)."""
@@ -162,10 +162,10 @@ def take_over(record: Record, worker: str) -> Record:
     return msgspec.structs.replace(record, owner=worker)
 
 
-def requeue(record: Record, retry_until: float | None = None) -> Record:
-    """Back to QUEUED: the latest attempt certainly had no effect."""
+def requeue(record: Record, worker: str, retry_until: float) -> Record:
+    """Back to QUEUED: no attempt had an effect, and ``worker`` waits to send it again."""
     until = record.retry_until if record.retry_until is not None else retry_until
-    return msgspec.structs.replace(record, state=State.QUEUED, owner="", retry_until=until)
+    return msgspec.structs.replace(record, state=State.QUEUED, owner=worker, retry_until=until)
 
 
 def send_again(record: Record, detail: str) -> Record:

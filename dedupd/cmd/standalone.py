@@ -35,7 +35,7 @@ Try it: the same POST three times makes one server, and gives one answer.
   curl -si {front}/v2.1/servers -H 'X-Auth-Token: demo:demo' -H 'X-Client-Token: my-first' \\
     -H 'Content-Type: application/json' \\
     -d '{{"server": {{"name": "one", "imageRef": "{image}", "flavorRef": "1"}}}}'
-  curl -s {front}/dedupd/v1/requests/my-first?live=true -H 'X-Auth-Token: demo:demo'
+  curl -s '{front}/dedupd/v1/requests/my-first?live=true' -H 'X-Auth-Token: demo:demo'
   curl -s {front}/v2.1/servers -H 'X-Auth-Token: demo:demo'
 """
 

@@ -22,8 +22,8 @@ def open_queue(url: str, name: str) -> Queue:
     if scheme != "memory":
         raise ConfigError(
             f"[queue] url: {scheme or 'no scheme'} is not supported, write memory://. "
-            "kombu's filesystem, SQLite and etcd transports lose the messages of a consumer that was "
-            "killed (measured), and nothing shows that its others do not."
+            "kombu's filesystem, SQLite and etcd transports lose the messages of a consumer that "
+            "was killed (measured), and nothing shows that its others do not."
         )
     return _memory(url, name)
 

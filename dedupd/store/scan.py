@@ -48,5 +48,7 @@ class Scans:
 
     async def close(self) -> None:
         """Interrupt what is under way; the connection is in nobody's use then."""
-        self._connection.interrupt()
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        ended = asyncio.create_task(asyncio.to_thread(self._thread.shutdown))
+        while not ended.done():
+            self._connection.interrupt()  # heeded only by a statement that has begun
+            await asyncio.wait([ended], timeout=0.05)

@@ -59,10 +59,16 @@ SWAP_BY_WORKER = SWAP + LEASE_LIVES
 
 FORGET = "DELETE FROM requests WHERE id = ? AND version = ? AND birth = ?"
 
-# states up to 2 are pending
-PENDING = "SELECT record, version FROM requests WHERE state <= 2 ORDER BY place LIMIT ?"
+# states up to 2 are pending; left to itself, SQLite may go through all records for them
+PENDING = """
+SELECT record, version FROM requests INDEXED BY requests_pending WHERE state <= 2
+ORDER BY place LIMIT ?
+"""
 
-DEPTH = "SELECT project_id, count(*) FROM requests WHERE state <= 2 GROUP BY project_id"
+DEPTH = """
+SELECT project_id, count(*) FROM requests INDEXED BY requests_pending WHERE state <= 2
+GROUP BY project_id
+"""
 
 OVERDUE = """
 SELECT record, version FROM requests WHERE expires_at <= ? ORDER BY expires_at, place LIMIT ?
@@ -116,7 +122,7 @@ def find(cursor: Cursor, query: Query) -> list[Record]:
     Raises:
         NotFound: the marker names no record of the query's project.
     """
-    conditions: list[str] = ["TRUE"]
+    table, conditions = "requests", ["TRUE"]
     values: list[object] = []
     if query.project_id is not None:
         conditions.append("project_id = ?")
@@ -128,9 +134,10 @@ def find(cursor: Cursor, query: Query) -> list[Record]:
         conditions.append(f"state IN ({', '.join('?' * len(query.states))})")
         values.extend(int(state) for state in query.states)
     if query.states and all(state.pending for state in query.states):
-        conditions.append("state <= 2")  # so that the index of pending records serves
+        table = "requests INDEXED BY requests_pending"
+        conditions.append("state <= 2")
     where = " AND ".join(conditions)
-    statement = f"SELECT record, version FROM requests WHERE {where} ORDER BY place DESC LIMIT ?"  # noqa: S608 # values are bound
+    statement = f"SELECT record, version FROM {table} WHERE {where} ORDER BY place DESC LIMIT ?"  # noqa: S608 # values are bound
     return records(cursor, statement, (*values, query.limit))
 
 

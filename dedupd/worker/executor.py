@@ -184,15 +184,15 @@ class Executor:
         Where the lease runs short between the write and the send, the record stays SENDING and
         is reconciled like that of a dead worker.
         """
+        if not await self._lease.renewed():
+            LOG.warning("%s: not sent, the lease is not kept alive", job.record.id)
+            return False
         sending = request.begin_send(
             job.record,
             self._lease.worker_id,
             self._clock(),
             self._limits.connect + self._limits.send,
         )
-        if not self._lease.may_send():
-            LOG.warning("%s: not sent, too little of the lease is left", job.record.id)
-            return False
         written = await self._store.swap(job.record, sending, worker=self._lease.worker_id)
         if written is not None:
             job.advance(written)
@@ -264,7 +264,7 @@ class Executor:
         now = self._clock()
         pause = outcome.retry_after(answer)
         again = retry is Retry.ALWAYS or (retry is Retry.IF_ASKED and pause is not None)
-        queued = request.requeue(job.record, now + self._limits.retry)
+        queued = request.requeue(job.record, self._lease.worker_id, now + self._limits.retry)
         until = queued.retry_until or now
         if again and now + (pause or 0.0) < until:
             written = await commit(self._store, job.record, queued)

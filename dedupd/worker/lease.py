@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import socket
@@ -32,6 +33,7 @@ class Lease:
         self._seconds = seconds
         self._clock = clock
         self._until = 0.0
+        self._prolonged = asyncio.Event()
         self.worker_id = ""
 
     async def take(self) -> None:
@@ -44,6 +46,7 @@ class Lease:
         worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         await self._store.register(Worker(worker_id, socket.gethostname(), os.getpid(), until))
         self.worker_id, self._until = worker_id, until
+        self._prolonged.set()
 
     async def keep(self) -> None:
         """Keep it alive for ever, at a third of its length; cancel to stop."""
@@ -63,10 +66,23 @@ class Lease:
         """Whether enough of the lease is left to begin a send."""
         return self._until - self._clock() >= SEND_MARGIN * self._seconds
 
+    async def renewed(self) -> bool:
+        """Wait until enough of the lease is left to begin a send, at most for its length.
+
+        It runs short for a moment where the process was paused, or is very busy.
+        """
+        if not self.may_send():
+            self._prolonged.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds):
+                    await self._prolonged.wait()
+        return self.may_send()
+
     async def _prolong(self) -> None:
         until = self._clock() + self._seconds
         if await self._store.keep_alive(self.worker_id, until):
             self._until = until
+            self._prolonged.set()
             return
         LOG.error(
             "The lease of %s ended (the process was paused, or the store away, for longer than "

@@ -83,11 +83,13 @@ class Sweeper:
                 await self._act(record, living)
 
     async def _act(self, record: Record, living: set[str]) -> None:
+        """See to a record that is not in hand here, unless another worker has it and lives."""
+        if record.owner in living and record.owner != self.worker_id():
+            return
         if record.state is State.QUEUED:
             await self._republish(record)
         elif record.state is State.SENDING:
-            if record.owner not in living or record.owner == self.worker_id():
-                self.adopt(record)
+            self.adopt(record)
         elif self._due(record, policies.REVISIT_SECONDS):
             self.revisit(record)
 

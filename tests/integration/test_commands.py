@@ -287,17 +287,19 @@ def test_forget_asks(client: Client) -> None:
     assert client.asked("list", "--project", client.project) == []
 
 
-def test_forget_what_is_being_sent_only_by_force(client: Client) -> None:
-    client.nova.faults([{"fault": "delay-before", "method": "POST", "path": "/s", "seconds": 1.5}])
-    sent = threading.Thread(target=client.post, args=("t", client.server()))
-    sent.start()
+def test_forget_what_is_being_sent_only_by_force(
+    start_standalone: StartStandalone, nova: Simulated
+) -> None:
+    client = Client(start_standalone(nova.url, SETTINGS | {"nova.settle_seconds": "300"}), nova)
+    nova.faults([{"fault": "drop-before", "method": "POST", "path": "/servers$"}])
+    prefer = {"Prefer": "respond-async"}
+    assert client.post("t", client.server(), headers=prefer).status == 202
     listing = ("list", "--project", client.project, "--state", "sending")
     until(lambda: client.asked(*listing) != [])
     request_id = client.only()
     assert "is being sent" in client.refused("forget", request_id, "--yes")
     assert client.command("forget", request_id, "--yes", "--force").returncode == 0
     assert client.asked("list", "--project", client.project) == []
-    sent.join()
 
 
 def _answering(client: Client, words: bytes, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -421,7 +423,11 @@ def _write(path: str, text: str) -> Callable[[Path], object]:
 
 
 def _append(path: str, text: str) -> Callable[[Path], object]:
-    return lambda site: (site / path).open("a").write(text)
+    def append(site: Path) -> None:
+        with (site / path).open("a") as file:
+            file.write(text)
+
+    return append
 
 
 def _version(site: Path) -> None:
@@ -451,7 +457,11 @@ KEYS = f"identity {'a' * 64}\nseal 1 {'b' * 64}\n"
         (_version, "store", "layout 99"),
         (_scribble, "store", "corrupt"),
         (_append("dedupd.conf", "[queue]\nurl = redis://x\n"), "configuration", "redis"),
-        (_append("dedupd.conf", "[nova]\nendpoint = http://127.0.0.1:9\n"), "nova", "refused"),
+        (
+            _append("dedupd.conf", "[nova]\nendpoint = http://127.0.0.1:9\n"),
+            "nova",
+            "cannot be reached",
+        ),
     ],
 )
 def test_one_failure_does_not_hide_the_others(

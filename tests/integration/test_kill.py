@@ -44,6 +44,7 @@ SETTINGS = {
     "nova.connect_timeout": "1",
     "nova.send_timeout": "1",
     "nova.settle_seconds": "3",
+    "worker.lease_seconds": "1",
     "worker.sweep_seconds": "0.1",
 }
 """Seconds; what commits late does so within LATE of them."""

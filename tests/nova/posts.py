@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,7 @@ REPLAYED = (
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RECORD = re.compile("(?<=/requests/)[0-9a-f]{32}")
+_POLL_SECONDS = 0.05
 _NOT_COMPARED = ("content-length", "date")
 
 Item = TypeVar("Item")
@@ -75,6 +77,18 @@ class Kind:
     def generates_key(self) -> bool:
         """Whether only its answer holds the private key."""
         return self.makes_keypair and "public_key" not in self.more
+
+    def path_in(self, project: str) -> str:
+        """Its path, for a caller of this project."""
+        return self.path.replace(PROJECT, project)
+
+    def body(self, nova: RealNova, name: str) -> Row:
+        """Its body."""
+        if self.makes_keypair:
+            return {"keypair": {"name": name, **self.more}}
+        text = json.dumps(nova.server_body(name, **self.more))
+        body: Row = json.loads(text.replace(VOLUME, nova.volume))
+        return body
 
 
 BOOT_VOLUME = {
@@ -158,8 +172,8 @@ class Sender:
         """Send one, through dedupd."""
         return self.front.call(
             "POST",
-            kind.path.replace(PROJECT, self.project),
-            self._body(kind, name),
+            kind.path_in(self.project),
+            kind.body(self.nova, name),
             token=self.token,
             client_token=client_token,
             microversion=kind.microversion,
@@ -198,13 +212,6 @@ class Sender:
 
     def _delete(self, identifier: str) -> None:
         self.nova.call("DELETE", f"{SERVERS}/{identifier}", token=self.nova.admin)
-
-    def _body(self, kind: Kind, name: str) -> Row:
-        if kind.makes_keypair:
-            return {"keypair": {"name": name, **kind.more}}
-        text = json.dumps(self.nova.server_body(name, **kind.more))
-        body: Row = json.loads(text.replace(VOLUME, self.nova.volume))
-        return body
 
 
 @dataclass(frozen=True)
@@ -256,6 +263,14 @@ def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Resul
     each = list(items)
     with ThreadPoolExecutor(max(1, len(each))) as pool:
         return list(pool.map(work, each))
+
+
+def wait_until(happened: Callable[[], object], seconds: float = 40.0) -> None:
+    """Return as soon as it has happened."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:g} s"
+        time.sleep(_POLL_SECONDS)
 
 
 def _members(value: object) -> list[tuple[str, object]]:

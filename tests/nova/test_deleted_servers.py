@@ -1,17 +1,13 @@
 """A server that is deleted before dedupd could look for it: Nova has forgotten whose it was."""
 
-import time
 import uuid
-from collections.abc import Callable
 
 import pytest
 
 from tests.conftest import StartStandalone
 from tests.nova.cloud import Fault, RealNova, Row
-from tests.nova.posts import SERVERS, Kind, Sender, at_once
+from tests.nova.posts import SERVERS, Kind, Sender, at_once, wait_until
 
-SECONDS = 40.0
-_POLL_SECONDS = 0.05
 SETTINGS = {"nova.send_timeout": "2", "nova.settle_seconds": "4", "nova.retry_seconds": "30"}
 KINDS = {"tagged": Kind("2.96"), "by metadata": Kind("2.1")}
 
@@ -87,10 +83,3 @@ def check_unknown(sender: Sender, kind: Kind, name: str) -> None:
     assert sender.nova.seen("POST") == []
     assert sender.names() == []
     assert sender.deleted() == [name]
-
-
-def wait_until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not happened():
-        assert time.monotonic() < deadline, f"did not happen in {SECONDS} s"
-        time.sleep(_POLL_SECONDS)

@@ -90,7 +90,10 @@ def test_a_replay_has_these_headers_and_the_date(sender: Sender) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_two_hundred_tokens_make_two_hundred_servers(sender: Sender) -> None:
+def test_two_hundred_tokens_make_two_hundred_servers(
+    front: Standalone, real_nova: RealNova
+) -> None:
+    sender = Sender(front, real_nova)
     names = [f"{unique()}-{number}" for number in range(TOKENS)]
     answers: list[Answer] = []
     for start in range(0, TOKENS, 20):
@@ -120,7 +123,6 @@ REFUSED = {
     "400": (SERVERS, {"server": {"name": ""}}, None),
     "403 by policy": (SERVERS, {"server": {"name": "x"}}, "reader"),
     "404": (f"{SERVERS}/{uuid.uuid4()}/action", {"reboot": {"type": "SOFT"}}, None),
-    "405": ("/v2.1/flavors/1", {}, None),
     "406": (SERVERS, {"server": {}}, None),
     "409": (KEYPAIRS, {"keypair": {"name": "there already", "public_key": public_key()}}, None),
 }
@@ -159,13 +161,13 @@ def test_a_quota_that_is_full_keeps_nothing(
     sender = Sender(start_standalone(with_limit.url), with_limit)
     first, second = unique(), unique()
     made = sender.post(PLAIN, first, first)
+    identifier = made.json["server"]["id"]
+    with_limit.wait_for_server(identifier)
     refused = sender.post(PLAIN, second, second)
     assert refused.status == 403
     assert "Quota exceeded" in refused.json["forbidden"]["message"]
     assert refused.header("Idempotency-Status") == "released"
     assert sender.names() == [first]
-    identifier = made.json["server"]["id"]
-    with_limit.wait_for_server(identifier)
     with_limit.delete_server(identifier)
     assert sender.post(PLAIN, second, second).status == 202
     assert sender.names() == [second]

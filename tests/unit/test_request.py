@@ -24,7 +24,7 @@ TRANSITIONS: dict[str, Transition] = {
     ),
     "note_existed": lambda record, _: request.note_existed(record, existed=False),
     "take_over": lambda record, _: request.take_over(record, "w2"),
-    "requeue": lambda record, now: request.requeue(record, now + 300),
+    "requeue": lambda record, now: request.requeue(record, "w3", now + 300),
     "send_again": lambda record, _: request.send_again(record, "why"),
     "finish": lambda record, now: request.finish(record, now, status=202, resource=SERVER, keep=60),
     "release": lambda record, now: request.release(record, now, status=429, keep=60),
@@ -137,17 +137,16 @@ def test_a_take_over_changes_the_owner_alone() -> None:
 
 
 class TestRequeue:
-    def test_frees_it_for_anybody(self) -> None:
+    def test_leaves_it_with_the_worker_that_waits_to_send_it(self) -> None:
         record = made(state=State.SENDING, owner="w1", attempts=(attempt(1),))
-        queued = request.requeue(record)
-        assert (queued.state, queued.owner, queued.retry_until) == (State.QUEUED, "", None)
-        assert queued.attempts == record.attempts
+        queued = request.requeue(record, "w2", NOW + 300)
+        assert (queued.state, queued.owner) == (State.QUEUED, "w2")
+        assert (queued.retry_until, queued.attempts) == (NOW + 300, record.attempts)
 
     def test_the_first_deadline_counts(self) -> None:
-        once = request.requeue(made(), NOW + 300)
-        assert once.retry_until == NOW + 300
-        assert request.requeue(once, NOW + 900).retry_until == NOW + 300
-        assert request.requeue(made(retry_until=0.0), NOW + 900).retry_until == 0.0
+        once = request.requeue(made(), "w1", NOW + 300)
+        assert request.requeue(once, "w1", NOW + 900).retry_until == NOW + 300
+        assert request.requeue(made(retry_until=0.0), "w1", NOW + 900).retry_until == 0.0
 
 
 def test_an_operator_s_word_lets_retries_start_anew() -> None:

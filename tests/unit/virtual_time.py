@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 EPOCH = 1_800_000_000.0
 """What the wall clock shows when a loop starts."""
@@ -68,8 +68,3 @@ class WallClock:
         except RuntimeError:
             passed = 0.0
         return EPOCH + passed + self.ahead
-
-
-def loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """What the hook ``pytest_asyncio_loop_factories`` returns for tests in virtual time."""
-    return {"virtual": VirtualTimeLoop}

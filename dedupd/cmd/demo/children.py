@@ -24,6 +24,8 @@ STOP_SECONDS = 3.0
 _LOG_LINES = 8
 
 CONFIGURATION = """\
+[DEFAULT]
+use_stderr = true
 [api]
 listen = 127.0.0.1:0
 hold_seconds = 5

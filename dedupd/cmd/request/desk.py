@@ -92,7 +92,8 @@ class Desk:
         )
 
     def log(self, record: Record, deed: str) -> None:
-        """Write down what was done to a record, where the configuration sends logs."""
+        """Write down what was done to a record, where the configuration sends logs and here."""
+        self.settings.options.set_override("use_stderr", True)  # else stdout, if there is no file
         log.setup(self.settings.options, "dedupd")
         LOG.info("%s: %s (project %s)", record.id, deed, record.project_id)
 

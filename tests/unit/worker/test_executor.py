@@ -30,6 +30,8 @@ from tests.unit.site import (
     Site,
 )
 
+VIRTUAL_TIME = True
+
 REFUSED = NotSent("Nova at http://nova cannot be reached: refused")
 KEYPAIR = {"keypair": {"name": "kp"}}
 
@@ -227,14 +229,14 @@ class TestNoEffect:
         await crew.service.stop()
 
     async def test_while_it_waits_it_is_queued(self, site: Site) -> None:
-        """Then it can be cancelled, and another worker may send it."""
+        """Then it can be cancelled; the others see who waits."""
         site.cloud.script.append(answered(429, b"100"))
         crew, job = await taken_up(site)
         waiting = asyncio.create_task(crew.executor.send(job))
         record = await site.until_state(job.record, State.QUEUED)
         await site.until(lambda: site.now(record).retry_until is not None)
         queued = await site.record(record)
-        assert queued.owner == ""
+        assert queued.owner == crew.lease.worker_id
         assert queued.sending.verdict is Verdict.NO_EFFECT
         cancelled = request.cancel(queued, site.clock(), detail="by its project", keep=60)
         assert await site.store.swap(queued, cancelled)

@@ -18,6 +18,8 @@ from dedupd.seal import Unsealable
 from dedupd.worker.job import Opener, commit
 from tests.unit.site import AUTH, KEYPAIRS, PROJECT, SERVERS, VM, Site
 
+VIRTUAL_TIME = True
+
 
 class TestOpen:
     async def test_what_the_front_kept_is_there(self, site: Site) -> None:

@@ -13,6 +13,8 @@ from dedupd.ports import StoreUnavailable
 from dedupd.worker.lease import SEND_MARGIN, Lease
 from tests.unit.site import Site
 
+VIRTUAL_TIME = True
+
 SECONDS = 10.0
 
 
@@ -123,3 +125,31 @@ async def test_it_does_not_send_even_where_the_store_did_not_hear_of_it(
     with pytest.raises(StoreUnavailable):
         await lease.give_up()
     assert not lease.may_send()
+
+
+class TestRenewed:
+    async def test_says_yes_at_once_where_enough_is_left(self, site: Site, lease: Lease) -> None:
+        await lease.take()
+        began = site.clock()
+        assert await lease.renewed()
+        assert site.clock() == began
+
+    async def test_waits_for_the_next_prolongation(self, site: Site, kept: Lease) -> None:
+        """The process was paused, for less than the lease lasts."""
+        site.clock.ahead += SECONDS * 0.8
+        began = site.clock()
+        assert await kept.renewed()
+        assert site.clock() - began <= SECONDS / 3 + 0.001
+
+    async def test_or_for_a_new_identity(self, site: Site, kept: Lease) -> None:
+        name = kept.worker_id
+        site.clock.ahead += 2 * SECONDS
+        assert await kept.renewed()
+        assert kept.worker_id != name
+
+    async def test_but_not_for_ever(self, site: Site, kept: Lease) -> None:
+        site.store.away = True
+        await asyncio.sleep(SECONDS)
+        began = site.clock()
+        assert not await kept.renewed()
+        assert site.clock() - began <= SECONDS + 0.001

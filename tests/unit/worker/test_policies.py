@@ -8,6 +8,8 @@ import pytest
 from dedupd.ports import StoreUnavailable
 from dedupd.worker import policies
 
+VIRTUAL_TIME = True
+
 
 async def test_a_commit_is_tried_until_the_store_is_back() -> None:
     tries: list[float] = []

@@ -19,6 +19,8 @@ from dedupd.worker.job import Job
 from dedupd.worker.reconciler import Decision
 from tests.unit.site import AUTH, KEYPAIRS, LASTING, LIMITS, SERVERS, VM, Crew, Site
 
+VIRTUAL_TIME = True
+
 LOST = Lost("reset")
 KEYPAIR = {"keypair": {"name": "kp"}}
 SETTLED = LIMITS.connect + LIMITS.send + LIMITS.settle

@@ -18,6 +18,8 @@ from dedupd.worker import policies
 from dedupd.worker.sweeper import REPUBLISH_SECONDS, Sweeper
 from tests.unit.site import SWEEP_SECONDS, Site
 
+VIRTUAL_TIME = True
+
 US, OTHER, DEAD = "us", "other", "dead"
 BURIED = 7200.0
 
@@ -129,6 +131,22 @@ class TestQueued:
         await swept.start()
         await asyncio.sleep(100)
         assert not swept.published
+
+    async def test_what_another_waits_to_send_again_is_left_to_it_while_it_lives(
+        self, site: Site, swept: Swept
+    ) -> None:
+        """Nova may have asked for a pause."""
+        await alive(site, OTHER)
+        record = await in_state(site, 1, State.SENDING, OTHER)
+        later = site.clock() + 300
+        assert await site.store.swap(record, request.requeue(record, OTHER, later))
+        await swept.start()
+        await asyncio.sleep(100)
+        assert not swept.published
+        began = site.clock()
+        await site.store.retire(OTHER)
+        await asyncio.sleep(SWEEP_SECONDS + 0.1)
+        assert times(swept.published, began)[0] <= SWEEP_SECONDS
 
     async def test_what_came_back_without_a_message_is_published_soon(
         self, site: Site, swept: Swept

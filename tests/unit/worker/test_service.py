@@ -1,0 +1,580 @@
+"""Workers at work: whatever dies or is lost, each request has one effect and one end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from dedupd import request
+from dedupd.exchange import Answer, Call
+from dedupd.ports import Lost, NotSent
+from dedupd.request import Record, State, Verdict
+from dedupd.sim.faults import Rule
+from dedupd.worker.service import MAX_REVISITS
+from tests.unit.site import (
+    KEYPAIRS,
+    LEASE_SECONDS,
+    LIMITS,
+    SERVERS,
+    STOP_SECONDS,
+    SWEEP_SECONDS,
+    VM,
+    Crew,
+    Delivered,
+    Site,
+)
+
+VIRTUAL_TIME = True
+
+KEYPAIR = {"keypair": {"name": "kp"}}
+IMPORT = {
+    "keypair": {
+        "name": "kp",
+        "public_key": "ssh-ed25519 "
+        "AAAAC3NzaC1lZDI1NTE5AAAAINJtbNlJ9nTq4QfXGwQHnKqP5Lk3b0Y6rn0bM4Wqk1mS",
+    }
+}
+SLOW = Rule(fault="delay-after", method="POST", seconds=25)
+"""Nova needs longer than a lease lasts, and less than it may."""
+
+RULES = [
+    pytest.param(Rule(fault="drop-before", method="POST"), id="never arrived"),
+    pytest.param(Rule(fault="drop-after", method="POST"), id="answer lost"),
+    pytest.param(Rule(fault="503-before", method="POST"), id="503, nothing done"),
+    pytest.param(Rule(fault="500-after", method="POST"), id="500, all the same done"),
+    pytest.param(Rule(fault="delay-before", method="POST", seconds=50), id="late"),
+    pytest.param(Rule(fault="late-commit", method="POST", seconds=70), id="later"),
+]
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+async def start(site: Site) -> AsyncIterator[Start]:
+    """Start a worker; all of them end with the test."""
+    crews: list[Crew] = []
+
+    async def started(**parts: Any) -> Crew:
+        crews.append(await site.started(**parts))
+        return crews[-1]
+
+    yield started
+    site.store.away = False
+    for crew in crews:
+        await crew.kill()
+
+
+def unsettled(site: Site, crew: Crew) -> int:
+    """Messages that wait, or that the worker has not acknowledged."""
+    return len(site.broker.waiting) + len(crew.queue._unacknowledged)
+
+
+class TestDelivery:
+    async def test_a_queued_request_is_carried_out(self, site: Site, start: Start) -> None:
+        crew = await start()
+        record = await site.until_state(await site.submitted(), State.DONE)
+        assert record.status == 202
+        await asyncio.sleep(0)
+        assert unsettled(site, crew) == 0
+        assert len(site.cloud.posts()) == len(site.servers()) == 1
+
+    @pytest.mark.parametrize(
+        "move",
+        [
+            lambda record, now: request.cancel(record, now, detail="why", keep=60),
+            lambda record, now: request.finish(record, now, status=202, resource=None, keep=60),
+            lambda record, _: request.give_up(record, "why"),
+        ],
+    )
+    async def test_what_is_not_queued_is_none_of_a_message_s_business(
+        self, site: Site, start: Start, move: Callable[[Record, float], Record]
+    ) -> None:
+        record = await site.claimed()
+        moved = await site.store.swap(record, move(record, site.clock()))
+        crew = await start()
+        await site.publish(record.id)
+        await asyncio.sleep(1)
+        assert unsettled(site, crew) == 0
+        assert not site.cloud.posts()
+        assert await site.record(record) == moved
+
+    async def test_a_message_without_a_record_is_done_with(self, site: Site, start: Start) -> None:
+        crew = await start()
+        await site.publish("0" * 32)
+        await asyncio.sleep(1)
+        assert unsettled(site, crew) == 0
+
+    async def test_repeated_messages_mean_one_request(self, site: Site, start: Start) -> None:
+        one, other = await start(), await start()
+        record = await site.claimed()
+        for _ in range(10):
+            await site.publish(record.id)
+        await site.until_state(record, State.DONE)
+        await asyncio.sleep(1)
+        assert len(site.cloud.posts()) == 1
+        assert unsettled(site, one) + unsettled(site, other) == 0
+
+    async def test_a_message_for_what_is_in_hand_is_acknowledged(
+        self, site: Site, start: Start
+    ) -> None:
+        site.cloud.torment(SLOW)
+        crew = await start()
+        record = await site.submitted()
+        await asyncio.sleep(1)
+        again = Delivered(record.id)
+        crew.service._deliver(again)
+        assert again.ends == ["acknowledged"]
+
+    async def test_the_message_is_done_with_before_a_doubt_is_cleared_up(
+        self, site: Site, start: Start
+    ) -> None:
+        """The record says more than it from then on; looking may take long."""
+        site.cloud.torment(Rule(fault="drop-before", method="POST"))
+        crew = await start()
+        record = await site.submitted()
+        await asyncio.sleep(LIMITS.settle)
+        assert site.now(record).state is State.SENDING
+        assert unsettled(site, crew) == 0
+        assert len(site.cloud.posts()) == 1
+        await site.until_state(record, State.DONE)
+
+    async def test_a_message_lost_by_the_broker_costs_seconds(
+        self, site: Site, start: Start
+    ) -> None:
+        await start()
+        await asyncio.sleep(1)
+        began = site.clock()
+        await site.until_state(await site.claimed(), State.DONE)
+        assert site.clock() - began < 30
+
+    async def test_what_was_pending_before_the_start_is_found(
+        self, site: Site, start: Start
+    ) -> None:
+        record = await site.claimed()
+        await asyncio.sleep(3600)
+        began = site.clock()
+        await start()
+        await site.until_state(record, State.DONE)
+        assert site.clock() - began < 1
+
+
+class TestDoubt:
+    """The cloud answers badly, late or not at all; one request has one effect."""
+
+    @pytest.mark.parametrize("rule", RULES)
+    @pytest.mark.parametrize(
+        ("document", "path", "version"),
+        [
+            pytest.param(VM, SERVERS, "2.96", id="server by tag"),
+            pytest.param(VM, SERVERS, "2.51", id="server by metadata"),
+            pytest.param(KEYPAIR, KEYPAIRS, "2.2", id="generated keypair"),
+            pytest.param(KEYPAIR, KEYPAIRS, None, id="generated keypair, 2.1"),
+            pytest.param(IMPORT, KEYPAIRS, "2.96", id="imported keypair"),
+        ],
+    )
+    async def test_one_effect_survives_and_it_is_the_one_told_of(
+        self, site: Site, start: Start, rule: Rule, document: Any, path: str, version: str | None
+    ) -> None:
+        site.cloud.torment(rule)
+        await start()
+        record = await site.submitted(document, path=path, version=version)
+        done = await site.until_state(record, State.DONE)
+        assert done.status in (200, 201, 202)
+        assert done.resource is not None
+        await asyncio.sleep(LIMITS.send + LIMITS.settle)
+        alive = self.alive(site)
+        assert alive == [done.resource.id]
+        told = msgspec.json.decode((await site.answer(done)).body)
+        shown = told.get("server") or told["keypair"]
+        assert shown.get("id", shown.get("name")) == done.resource.id
+        if document is KEYPAIR:
+            kept = site.cloud.nova._world.keypairs["alice"]["kp"]
+            assert shown["public_key"] == kept.public_key
+            assert shown["private_key"]
+
+    def alive(self, site: Site) -> list[str]:
+        names = site.cloud.nova._world.keypairs.get("alice", {})
+        return [row["id"] for row in site.servers()] + list(names)
+
+    @pytest.mark.parametrize("rule", RULES)
+    async def test_nothing_is_sent_again_before_all_has_settled(
+        self, site: Site, start: Start, rule: Rule
+    ) -> None:
+        site.cloud.torment(rule)
+        await start()
+        await site.until_state(await site.submitted(), State.DONE)
+        first, *again = site.cloud.posts()
+        settled = first.when + LIMITS.connect + LIMITS.send + LIMITS.settle
+        for post in again:
+            looked = [sent.when for sent in site.cloud.of("GET") if "tags" in sent.query]
+            assert any(settled <= when <= post.when for when in looked)
+
+    async def test_one_doubt_after_the_other(self, site: Site, start: Start) -> None:
+        site.cloud.script += [Lost("reset"), NotSent("refused"), Answer(503, ()), Lost("reset")]
+        await start()
+        record = await site.until_state(await site.submitted(), State.DONE)
+        assert len(site.cloud.posts()) == 5
+        assert len(site.servers()) == 1
+        verdicts = [attempt.verdict for attempt in record.attempts]
+        absent, none = Verdict.ABSENT, Verdict.NO_EFFECT
+        assert verdicts == [absent, none, absent, absent, Verdict.ANSWERED]
+
+    async def test_what_is_unknown_is_adopted_when_nova_shows_it(
+        self, site: Site, start: Start
+    ) -> None:
+        site.cloud.torment(
+            Rule(fault="drop-after", method="POST"),
+            Rule(fault="503-before", method="GET", times=10**9),
+        )
+        await start()
+        record = await site.until_state(await site.submitted(), State.UNKNOWN)
+        await asyncio.sleep(3600)
+        assert site.now(record).state is State.UNKNOWN
+        site.cloud.torment()
+        done = await site.until_state(record, State.DONE)
+        assert done.status == 202
+        assert len(site.cloud.posts()) == 1
+
+    async def test_what_cannot_be_found_stays_unknown(self, site: Site, start: Start) -> None:
+        site.cloud.torment(Rule(fault="drop-after", method="POST"))
+        await start()
+        record = await site.submitted({"x": None}, path=f"{SERVERS}/s/action")
+        await site.until_state(record, State.UNKNOWN)
+        await asyncio.sleep(86400)
+        assert site.now(record).state is State.UNKNOWN
+        assert len(site.cloud.posts()) == 1
+
+
+class TestDeath:
+    async def test_what_a_dead_worker_sent_is_adopted_by_another(
+        self, site: Site, start: Start
+    ) -> None:
+        site.cloud.torment(SLOW)
+        dead, other = await start(), await start()
+        record = await site.submitted()
+        await site.until(lambda: bool(site.cloud.posts()))
+        owner = next(crew for crew in (dead, other) if crew.service._in_hand)
+        heir = other if owner is dead else dead
+        await owner.kill()
+        began = site.clock()
+        done = await site.until_state(record, State.DONE)
+        assert site.clock() - began < LEASE_SECONDS + SWEEP_SECONDS + 2
+        assert len(site.cloud.posts()) == len(site.servers()) == 1
+        assert (done.sending.verdict, done.sending.worker) == (
+            Verdict.ADOPTED,
+            owner.lease.worker_id,
+        )
+        assert heir.count("dedupd_requests_ended_total", state="done") == 1
+
+    async def test_what_it_had_not_sent_is_sent_after_settling(
+        self, site: Site, start: Start
+    ) -> None:
+        dead = await start()
+        record = await site.claimed()
+        sending = request.begin_send(record, dead.lease.worker_id, site.clock(), 35)
+        assert await site.store.swap(record, sending)
+        began = site.clock()
+        await dead.kill()
+        await start()
+        await site.until_state(record, State.DONE)
+        [post] = site.cloud.posts()
+        assert post.when >= began + 35 + LIMITS.settle
+        assert len(site.servers()) == 1
+
+    async def test_what_it_had_not_taken_up_goes_to_another(self, site: Site, start: Start) -> None:
+        dead = await start()
+        records = [await site.claimed(client_token=f"t{number}") for number in range(5)]
+        for record in records:
+            await site.publish(record.id)
+        await dead.kill()
+        await start()
+        for record in records:
+            await site.until_state(record, State.DONE)
+        assert len(site.servers()) == 5
+
+    async def test_what_a_living_worker_sends_is_left_to_it(self, site: Site, start: Start) -> None:
+        """Even if Nova takes longer than a lease lasts, and the message comes again."""
+        site.cloud.torment(SLOW)
+        crews = [await start() for _ in range(3)]
+        record = await site.submitted()
+        await asyncio.sleep(5)
+        owner = site.now(record).owner
+        await site.publish(record.id)
+        done = await site.until_state(record, State.DONE)
+        assert done.sending.worker == owner
+        assert done.sending.verdict is Verdict.ANSWERED
+        assert len(site.cloud.posts()) == len(site.servers()) == 1
+        assert not site.cloud.of("DELETE")
+        assert sum(unsettled(site, crew) for crew in crews) == 0
+
+    async def test_a_worker_takes_up_again_what_it_left_unsent(
+        self, site: Site, start: Start
+    ) -> None:
+        """Its lease ran short between the write and the send; the record is still its own."""
+        crew = await start()
+        swap = site.store.swap
+
+        async def paused(before: Record, after: Record, **more: Any) -> Record | None:
+            written = await swap(before, after, **more)
+            if after.state is State.SENDING:
+                site.store.swap = swap  # type: ignore[method-assign]
+                site.clock.ahead += LEASE_SECONDS * 0.8
+            return written
+
+        site.store.swap = paused  # type: ignore[method-assign]
+        name = crew.lease.worker_id
+        record = await site.submitted()
+        await site.until_state(record, State.SENDING)
+        assert site.now(record).owner == name
+        done = await site.until_state(record, State.DONE)
+        [post] = site.cloud.posts()
+        assert post.when >= done.attempts[0].send_deadline + LIMITS.settle
+        assert len(site.servers()) == 1
+
+    async def test_a_suspended_worker_wakes_up_to_find_its_work_done(
+        self, site: Site, start: Start
+    ) -> None:
+        """Another adopted what it had sent; the answer that comes late changes nothing."""
+        site.cloud.torment(SLOW)
+        crew = await start()
+        record = await site.submitted()
+        await asyncio.sleep(5)
+        await site.store.retire(crew.lease.worker_id)  # as after its end
+        await start()
+        await site.until_state(record, State.DONE)
+        await asyncio.sleep(60)
+        assert site.now(record).sending.verdict is Verdict.ADOPTED
+        assert len(site.cloud.posts()) == len(site.servers()) == 1
+        assert not site.cloud.of("DELETE")
+
+    async def test_a_worker_that_sent_too_late_undoes_it(self, site: Site, start: Start) -> None:
+        """Stalled on the way out until another had looked, found nothing, and sent for itself."""
+        stalled = await start()
+        stall = asyncio.Event()
+
+        async def first_stalls(call: Call) -> None:
+            if call.method == "POST" and len(site.cloud.posts()) == 1:
+                await stall.wait()
+
+        site.cloud.before_send = first_stalls
+        record = await site.submitted()
+        await site.until(lambda: bool(site.cloud.posts()))
+        await site.store.retire(stalled.lease.worker_id)
+        await start()
+        done = await site.until_state(record, State.DONE)
+        [server] = site.servers()
+        stall.set()
+        await site.until(lambda: bool(site.cloud.of("DELETE")))
+        await asyncio.sleep(1)
+        assert [row["id"] for row in site.servers()] == [server["id"]]
+        assert done.resource is not None
+        assert done.resource.id == server["id"]
+        assert stalled.count("dedupd_compensations_total") == 1
+
+
+class TestStop:
+    async def test_what_is_in_flight_ends_first(self, site: Site, start: Start) -> None:
+        site.cloud.torment(Rule(fault="delay-after", method="POST", seconds=STOP_SECONDS - 1))
+        crew = await start()
+        record = await site.submitted()
+        await site.until(lambda: bool(site.cloud.posts()))
+        later = await site.claimed(client_token="later")
+        stopping = asyncio.create_task(crew.service.stop())
+        await asyncio.sleep(1)
+        assert not crew.service.consuming
+        await site.publish(later.id)
+        await stopping
+        assert site.now(record).state is State.DONE
+        assert site.now(later).state is State.QUEUED
+        assert not await site.store.workers()
+        assert list(site.broker.waiting) == [later.id]
+
+    async def test_what_takes_longer_is_handed_back(self, site: Site, start: Start) -> None:
+        site.cloud.torment(Rule(fault="delay-after", method="POST", seconds=STOP_SECONDS + 5))
+        crew = await start()
+        record = await site.submitted()
+        await site.until(lambda: bool(site.cloud.posts()))
+        began = site.clock()
+        await crew.service.stop()
+        assert site.clock() - began == pytest.approx(STOP_SECONDS, abs=0.1)
+        assert site.now(record).state is State.SENDING
+        assert list(site.broker.waiting) == [record.id]
+        assert not await site.store.workers()
+        await start()
+        done = await site.until_state(record, State.DONE)
+        assert done.sending.verdict is Verdict.ADOPTED
+        assert len(site.servers()) == 1
+
+    async def test_what_waits_for_its_next_try_is_handed_back(
+        self, site: Site, start: Start
+    ) -> None:
+        site.cloud.script.append(Answer(429, ((b"Retry-After", b"100"),)))
+        crew = await start()
+        record = await site.submitted()
+        await asyncio.sleep(1)
+        await crew.service.stop()
+        assert list(site.broker.waiting) == [record.id]
+        await start()
+        await site.until_state(record, State.DONE)
+        assert len(site.servers()) == 1
+
+    async def test_an_idle_worker_stops_at_once(self, site: Site, start: Start) -> None:
+        crew = await start()
+        await asyncio.sleep(100)
+        began = site.clock()
+        await crew.service.stop()
+        assert site.clock() == began
+        await crew.service.stop()
+
+    async def test_one_that_never_started_stops_too(self, site: Site) -> None:
+        crew = site.crew()
+        await crew.service.stop()
+
+    async def test_without_the_store_it_stops_all_the_same(
+        self, site: Site, start: Start, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        crew = await start()
+        site.store.away = True
+        await crew.service.stop()
+        assert "The lease was not given up" in caplog.text
+
+    async def test_an_answer_it_could_not_commit_is_found_by_another(
+        self, site: Site, start: Start
+    ) -> None:
+        crew = await start()
+
+        async def lose_the_store(call: Call) -> None:
+            site.store.away = site.store.away or call.method == "POST"
+
+        site.cloud.before_send = lose_the_store
+        record = await site.submitted()
+        await asyncio.sleep(5)
+        await crew.service.stop()
+        site.store.away = False
+        assert site.now(record).state is State.SENDING
+        site.cloud.before_send = lambda _: asyncio.sleep(0)
+        await start()
+        done = await site.until_state(record, State.DONE)
+        assert done.sending.verdict is Verdict.ADOPTED
+        assert len(site.servers()) == len(site.cloud.posts()) == 1
+
+
+class TestTrouble:
+    async def test_a_request_that_cannot_be_opened_stops_no_other(
+        self, site: Site, start: Start, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        broken = await site.claimed(client_token="broken")
+        stored = site.store._requests[broken.id]
+        site.store._requests[broken.id] = msgspec.structs.replace(stored, payload=b"\x01\x09")
+        crew = await start()
+        await site.publish(broken.id)
+        await site.until_state(await site.submitted(), State.DONE)
+        assert f"{broken.id}: left to the sweeper" in caplog.text
+        assert unsettled(site, crew) == 0
+        assert site.now(broken).state is State.QUEUED
+
+    async def test_nor_does_an_error_of_our_own(
+        self,
+        site: Site,
+        start: Start,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        crew = await start()
+        executor, tries = crew.executor.send, 0
+
+        async def failing(job: Any) -> Any:
+            nonlocal tries
+            tries += 1
+            if tries == 1:
+                raise ZeroDivisionError
+            return await executor(job)
+
+        monkeypatch.setattr(crew.executor, "send", failing)
+        record = await site.submitted()
+        await site.until_state(record, State.DONE)
+        assert f"{record.id}: left to the sweeper" in caplog.text
+        assert "ZeroDivisionError" in caplog.text
+        assert unsettled(site, crew) == 0
+
+    async def test_while_the_store_is_away_nothing_is_sent_and_nothing_lost(
+        self, site: Site, start: Start
+    ) -> None:
+        await start()
+        record = await site.claimed()
+        site.store.away = True
+        await site.publish(record.id)
+        await asyncio.sleep(600)
+        assert not site.cloud.posts()
+        site.store.away = False
+        await site.until_state(record, State.DONE)
+        assert len(site.servers()) == 1
+
+    async def test_a_write_before_the_send_that_seems_lost_is_settled_first(
+        self, site: Site, start: Start
+    ) -> None:
+        """The record says SENDING, and nobody knows whether it was sent."""
+        await start()
+        record = await site.claimed()
+        site.store.lost = 1
+        await site.publish(record.id)
+        done = await site.until_state(record, State.DONE)
+        [post] = site.cloud.posts()
+        assert post.when >= done.attempts[0].send_deadline + LIMITS.settle
+
+    async def test_what_changes_between_two_glances_is_left_to_the_next_sweep(
+        self, site: Site, start: Start
+    ) -> None:
+        """The sweeper saw an orphan; a moment later it is somebody's."""
+        crew = await start()
+        record = await site.claimed()
+        sending = request.begin_send(record, "dead", site.clock(), 35)
+        orphan = await site.store.swap(record, sending)
+        assert orphan
+        stale = msgspec.structs.replace(orphan, version=0)
+        await crew.service._adopt(stale)
+        assert await site.record(record) == orphan
+        unknown = await site.store.swap(orphan, request.give_up(orphan, "why"))
+        assert unknown
+        done = request.finish(unknown, site.clock(), status=202, resource=None, keep=60)
+        written = await site.store.swap(unknown, done)
+        await crew.service._revisit(unknown)
+        assert await site.record(record) == written
+        assert not site.cloud.sent
+
+    async def test_what_is_in_hand_is_not_begun_twice(self, site: Site, start: Start) -> None:
+        """Not even where the sweeper has looked a moment too early."""
+        site.cloud.torment(SLOW)
+        crew = await start()
+        record = await site.submitted()
+        await site.until(lambda: bool(site.cloud.posts()))
+        crew.service._sweeper.adopt(site.now(record))
+        assert (await site.until_state(record, State.DONE)).attempts[0].worker
+        assert len(site.cloud.posts()) == 1
+        assert not site.cloud.of("GET")
+
+    async def test_only_so_many_unknowns_are_looked_for_at_once(
+        self, site: Site, start: Start
+    ) -> None:
+        for number in range(30):
+            record = await site.claimed(client_token=f"t{number}")
+            sending = request.begin_send(record, "w", site.clock(), 35)
+            assert await site.store.swap(record, request.give_up(sending, "why"))
+        await start()
+        now = most = 0
+
+        async def measure(_: Call) -> None:
+            nonlocal now, most
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(1)
+            now -= 1
+
+        site.cloud.before_send = measure
+        await asyncio.sleep(60)
+        assert most == MAX_REVISITS
+        assert not site.cloud.posts()
