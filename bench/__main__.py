@@ -9,6 +9,7 @@ import platform
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,18 +66,17 @@ def main() -> None:
         subprocess.run([ROOT / "bench/peers/setup"], check=True)
     found: dict[str, Any] = {"machine": machine()}
     console.print(found["machine"])
-    with tempfile.TemporaryDirectory(prefix="dedupd-bench-") as name:
-        directory = Path(name)
-        if "compare" in options.parts:
-            chosen = frozenset(options.subjects)
-            plan = Plan(rounds, seconds, chosen, tuple(options.modes), options.profile)
-            found["compare"] = compare(plan, directory, console)
-        if "waiters" in options.parts:
-            found["waiters"] = waiters(options.callers, directory, console)
-        if "records" in options.parts:
-            found["records"] = stored((1000, number), rounds, seconds, directory, console)
+    plan = Plan(rounds, seconds, frozenset(options.subjects), tuple(options.modes), options.profile)
+    parts: dict[str, Callable[[Path], dict[str, Any]]] = {
+        "compare": lambda directory: compare(plan, directory, console),
+        "waiters": lambda directory: waiters(options.callers, directory, console),
+        "records": lambda directory: stored((1000, number), rounds, seconds, directory, console),
+    }
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(found, indent=1) + "\n")
+    for part in options.parts:
+        with tempfile.TemporaryDirectory(prefix="dedupd-bench-") as directory:
+            found[part] = parts[part](Path(directory))
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
     console.print(f"written: {options.json}")
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,11 +27,21 @@ DIGEST_BYTES = 8
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_:.\-]{1,64}")
 
 
-class Fingerprint(msgspec.Struct, frozen=True):
-    """The digest that decides, and a short one for each part that can be named."""
+@dataclass(frozen=True)
+class Fingerprint:
+    """One request's digest, which decides, and a short one for each part that can be named.
+
+    The parts are only taken when they are asked for: a repeat that is the same needs none.
+    """
 
     digest: bytes
-    parts: dict[str, bytes]
+    _key: bytes = field(repr=False)
+    _named: Callable[[], dict[str, bytes]] = field(repr=False, compare=False)
+
+    @cached_property
+    def parts(self) -> dict[str, bytes]:
+        """The digest of each part, by its name."""
+        return {name: _digest(self._key, name, value) for name, value in self._named().items()}
 
 
 def take(
@@ -53,17 +65,19 @@ def take(
         raw: The body's bytes; used only where it is not JSON.
         user_id: Given for what Nova keeps per user (keypairs).
     """
-    pairs = sorted(parse_qsl(query, keep_blank_values=True))
+    pairs = sorted(parse_qsl(query, keep_blank_values=True)) if query else []
     body = ["raw", raw.hex()] if document is msgspec.UNSET else ["json", document]
     whole = VERSION + _encode([path, pairs, microversion, user_id, *body])
-    parts = {"path": path.encode(), "microversion": microversion.encode()}
-    if pairs:
-        parts["query"] = _encode(pairs)
-    if user_id:
-        parts["user"] = user_id.encode()
-    parts |= {"body": raw} if document is msgspec.UNSET else _body_parts(document)
-    digests = {name: _digest(key, name, value) for name, value in parts.items()}
-    return Fingerprint(hmac.digest(key, whole, hashlib.sha256), digests)
+
+    def named() -> dict[str, bytes]:
+        parts = {"path": path.encode(), "microversion": microversion.encode()}
+        if pairs:
+            parts["query"] = _encode(pairs)
+        if user_id:
+            parts["user"] = user_id.encode()
+        return parts | ({"body": raw} if document is msgspec.UNSET else _body_parts(document))
+
+    return Fingerprint(hmac.digest(key, whole, hashlib.sha256), key, named)
 
 
 def differing(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> list[str]:

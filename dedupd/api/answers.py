@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
-from email.utils import formatdate
 from urllib.parse import quote
 
 import msgspec
@@ -89,11 +88,6 @@ def timestamp(when: float | None) -> str | None:
         return None
     moment = datetime.datetime.fromtimestamp(when, datetime.UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def http_date() -> bytes:
-    """Now, as the Date header has it (RFC 9110, 6.6.1)."""
-    return formatdate(usegmt=True).encode()
 
 
 def _unknown(record: Record) -> DedupdError:

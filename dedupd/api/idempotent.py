@@ -7,7 +7,6 @@ answer. Read this together with ``worker/executor.py``, which is the other half 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -18,14 +17,14 @@ from starlette.types import Receive, Scope, Send
 
 from dedupd import fingerprint, token
 from dedupd.api import answers, prefer
+from dedupd.api import question as questions
 from dedupd.api.admission import Admission
-from dedupd.api.auth import Authenticator, Identity, without_identity
+from dedupd.api.auth import Authenticator
 from dedupd.api.body import Body
 from dedupd.api.disconnect import ClientGone, Disconnect
-from dedupd.api.hop import forwarded
 from dedupd.api.latch import Latch, Waiter
+from dedupd.api.question import Question
 from dedupd.api.respond import respond
-from dedupd.cloud import routes
 from dedupd.errors import (
     Conflict,
     DedupdError,
@@ -33,17 +32,13 @@ from dedupd.errors import (
     GatewayTimeout,
     Unavailable,
 )
-from dedupd.exchange import Answer, Call, Payload, header, without
+from dedupd.exchange import Answer, header
 from dedupd.metrics import Metrics
 from dedupd.ports import Queue, QueueUnavailable, Store, Stored
 from dedupd.request import Record, State
 from dedupd.seal import Keys
-from dedupd.sealed import seal_payload
 
 LOG = log.getLogger(__name__)
-
-_NOT_FOR_NOVA = frozenset((*token.HEADERS, b"prefer", b"accept-encoding", b"content-length"))
-"""An answer that is kept must be readable, so no encoding of it is accepted."""
 
 _RETRY_AFTER = {"Retry-After": "5"}
 
@@ -72,13 +67,6 @@ class Front:
     metrics: Metrics
     limits: FrontLimits
     clock: Callable[[], float]
-
-
-class Draft(msgspec.Struct, frozen=True):
-    """A request as it would be claimed."""
-
-    record: Record
-    payload: bytes
 
 
 class Visit:
@@ -118,10 +106,17 @@ class Visit:
         identity = await front.authenticator.authenticate(headers, "POST", self._scope["path"])
         client_token = token.parse(headers)
         preference = prefer.parse(headers)
-        draft = self._draft(identity, client_token or "", await body.read())
-        with front.latch.watch(draft.record.id) as waiter:
-            stored = await self._claim(draft)
-            del draft  # thousands of callers may wait below
+        question = questions.read(
+            self._scope,
+            identity,
+            client_token or "",
+            await body.read(),
+            key=front.keys.identity,
+            region=front.limits.region,
+        )
+        with front.latch.watch(question.id) as waiter:
+            stored = await self._find_or_claim(question)
+            del question  # thousands of callers may wait below
             if stored.record.state.awaited:
                 if preference.respond_async:
                     return _accepted(stored.record)
@@ -129,79 +124,29 @@ class Visit:
         self._record = stored.record
         return answers.of_ended(front.keys, stored, first=self._first, user_id=identity.user_id)
 
-    def _draft(self, identity: Identity, client_token: str, body: bytes) -> Draft:
-        """Everything a claim needs.
-
-        Raises:
-            BadRequest: the body or the microversion is malformed.
-        """
-        front, scope = self._front, self._scope
-        path, query = scope["raw_path"].decode("ascii"), scope["query_string"].decode("ascii")
-        headers = without(without_identity(forwarded(scope)), _NOT_FOR_NOVA)
-        reading = routes.read(path, headers, body)
-        taken = fingerprint.take(
-            front.keys.identity,
-            path=path,
-            query=query,
-            microversion=str(reading.microversion or ""),
-            document=reading.document,
-            raw=body,
-            user_id=identity.user_id if reading.route.per_user else "",
-        )
-        record = Record(
-            id=token.identify(
-                front.keys.identity, front.limits.region, identity.project_id, client_token
-            ),
-            birth=os.urandom(8).hex(),
-            project_id=identity.project_id,
-            user_id=identity.user_id,
-            route=reading.route.name,
-            path=path,
-            fingerprint=taken.digest,
-            parts=taken.parts,
-            created_at=front.clock(),
-        )
-        target = f"{path}?{query}" if query else path
-        call = Call(method="POST", target=target, headers=headers, body=body)
-        payload = Payload(call=call, seed=os.urandom(16))
-        return Draft(record, seal_payload(front.keys, record, payload))
-
-    async def _claim(self, draft: Draft) -> Stored:
-        """Claim and publish, or find what stands there and is the same request.
+    async def _find_or_claim(self, question: Question) -> Stored:
+        """What stands under this token and is the same request; else claimed and published.
 
         Raises:
             Unavailable: no room, or it cannot be kept or published; nothing was stored.
             TokenExpired, FingerprintMismatch: the token is used.
         """
         front = self._front
-        stored = await self._standing_if_full(draft.record)
-        if stored is None:
-            self._first, stored = await front.store.claim(draft.record, draft.payload)
+        stored = (await front.store.read([question.id])).get(question.id)
+        if stored is None or stored.record.state.vacant:
+            front.admission.check(question.identity.project_id)
+            front.latch.check()
+            draft = question.draft(front.keys, front.clock())
+            self._first, stored = await front.store.claim(*draft)
         self._record = stored.record
         if self._first:
             front.admission.count(stored.record.project_id)
             await self._publish(stored.record)
-        else:
-            _check_same(draft.record, stored.record)
-        return stored
-
-    async def _standing_if_full(self, record: Record) -> Stored | None:
-        """Without room for a new request, or another waiter, what needs neither still goes on.
-
-        Raises:
-            Unavailable: no room for what this caller needs.
-        """
-        try:
-            self._front.latch.check()
-            self._front.admission.check(record.project_id)
-        except Unavailable:
-            stored = (await self._front.store.read([record.id])).get(record.id)
-            if stored is None or stored.record.state.vacant:
-                raise
-            if stored.record.state.awaited:
-                self._front.latch.check()
             return stored
-        return None
+        _check_same(question, stored.record)
+        if stored.record.state.awaited:
+            front.latch.check()
+        return stored
 
     async def _publish(self, record: Record) -> None:
         """Publish; where that fails the claim is withdrawn, unless a worker has it already.
@@ -275,7 +220,7 @@ _STATUS = {
 """What Idempotency-Status says of each state."""
 
 
-def _check_same(draft: Record, standing: Record) -> None:
+def _check_same(question: Question, standing: Record) -> None:
     """Refuse another request under a used token.
 
     Raises:
@@ -284,9 +229,9 @@ def _check_same(draft: Record, standing: Record) -> None:
     """
     if standing.state is State.TOMBSTONE:
         raise answers.REFUSALS[standing.state](standing)
-    if standing.fingerprint == draft.fingerprint:
+    if standing.fingerprint == question.fingerprint.digest:
         return
-    names = fingerprint.differing(draft.parts, standing.parts) or ["body"]
+    names = fingerprint.differing(question.fingerprint.parts, standing.parts) or ["body"]
     raise FingerprintMismatch(
         f"This token belongs to another request, which differs in: {', '.join(names)}. Repeat "
         "the first request unchanged, or use a new token for a new one."

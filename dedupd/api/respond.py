@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from email.utils import formatdate
+from functools import lru_cache
+
 from starlette.types import Send
 
-from dedupd.api.answers import http_date
 from dedupd.exchange import Answer
 
 
 async def respond(send: Send, answer: Answer) -> None:
     """Send a whole answer, with its length and the date."""
     length = str(len(answer.body)).encode()
-    headers = [*answer.headers, (b"Content-Length", length), (b"Date", http_date())]
+    headers = [
+        *answer.headers,
+        (b"Content-Length", length),
+        (b"Date", _http_date(int(time.time()))),
+    ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+@lru_cache(maxsize=1)
+def _http_date(second: int) -> bytes:
+    """The Date header's form of a time (RFC 9110, 6.6.1); made once a second."""
+    return formatdate(second, usegmt=True).encode()

@@ -6,6 +6,7 @@ What no row matches is sent once and never again: an ambiguous answer leaves it 
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -56,6 +57,12 @@ BY_NAME = {route.name: route for route in ROUTES}
 
 _ROOT = re.compile(r"(?P<base>.*?/v2(?P<minor>\.1)?(?:/[0-9a-fA-F-]{32,36})?)(?P<rest>/.*)")
 """An optional project id stands behind the version."""
+
+_NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises where it cannot read a document."""
+
+MAX_DEPTH = 100
+"""How deep a document may be nested: what the front can read, the worker can surely write."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -113,7 +120,7 @@ def redact(route: Route, body: bytes) -> tuple[bytes, list[str]]:
     """The body without the route's secrets, and the names of those that were removed."""
     try:
         document = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except _NOT_JSON:
         return body, []
     removed = [name for name in route.secrets if _remove(document, name.split("."))]
     return (msgspec.json.encode(document), removed) if removed else (body, [])
@@ -127,11 +134,25 @@ def _remove(document: Any, path: list[str]) -> bool:
 
 def _document(body: bytes, route: Route) -> Any:
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        document = msgspec.json.decode(body)
+        if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+            _check_depth(document)
+    except _NOT_JSON as error:
         if not route.probe:
             return msgspec.UNSET
         raise BadRequest(
             f"The body of a {route.name} is not JSON that can be read in UTF-8 ({error}); "
             "nothing was sent. Correct it and repeat with the same token."
         ) from None
+    return document
+
+
+def _check_depth(document: Any) -> None:
+    """Raise RecursionError for a document that is nested too deep."""
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        objects = [value.values() for value in level if isinstance(value, dict)]
+        arrays = [value for value in level if isinstance(value, list)]
+        level = [*chain.from_iterable(objects), *chain.from_iterable(arrays)]
+    if any(isinstance(value, dict | list) for value in level):
+        raise RecursionError(f"it is nested deeper than {MAX_DEPTH} levels")

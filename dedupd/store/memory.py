@@ -6,7 +6,6 @@ linearizable. It is the model that the other stores are compared with.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +16,7 @@ import msgspec
 from dedupd.errors import NotFound
 from dedupd.ports import Depth, Query, Stored, Worker
 from dedupd.request import Record, State
+from dedupd.store.completion import Completions
 
 
 class MemoryStore:
@@ -29,9 +29,10 @@ class MemoryStore:
         self._clock = clock
         self._version = 0
         self._requests: dict[str, Stored] = {}  # in the order of their claims
-        self._pending: dict[str, None] = {}  # likewise; only those that have not ended
+        self._places: dict[str, int] = {}  # the version of each claim
+        self._pending: set[str] = set()
         self._workers: dict[str, Worker] = {}
-        self._listeners: list[Callable[[Stored], None]] = []
+        self._completions = Completions()
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -46,9 +47,8 @@ class MemoryStore:
             return False, standing
         self._remove(record.id)
         created = Stored(self._stamped(record), payload)
-        self._requests[record.id] = created
-        if record.state.pending:
-            self._pending[record.id] = None
+        self._places[record.id] = created.record.version
+        self._put(created)
         return True, created
 
     async def read(self, ids: Sequence[str]) -> dict[str, Stored]:
@@ -67,11 +67,8 @@ class MemoryStore:
             standing.payload if after.state.pending else None,
             None if after.state is State.TOMBSTONE else _or(result, standing.result),
         )
-        self._requests[before.id] = written
-        if not after.state.pending:
-            self._pending.pop(before.id, None)
-        if before.state.awaited and not after.state.awaited:
-            self._publish(written)
+        self._put(written)
+        self._completions.swapped(before, written.record, result)
         return written.record
 
     async def forget(self, record: Record) -> bool:
@@ -83,7 +80,8 @@ class MemoryStore:
 
     async def pending(self, limit: int) -> list[Record]:
         """See ``Store.pending``."""
-        return [self._requests[id_].record for id_ in islice(self._pending, limit)]
+        oldest_first = sorted(self._pending, key=self._places.__getitem__)
+        return [self._requests[id_].record for id_ in oldest_first[:limit]]
 
     async def overdue(self, now: float, limit: int) -> list[Record]:
         """See ``Store.overdue``."""
@@ -108,8 +106,8 @@ class MemoryStore:
         return Depth(projects.total(), dict(projects))
 
     def on_completion(self, listener: Callable[[Stored], None]) -> None:
-        """See ``Store.on_completion``; called in the loop's next round, each event once."""
-        self._listeners.append(listener)
+        """See ``Store.on_completion``; each event comes once."""
+        self._completions.listen(listener)
 
     async def register(self, worker: Worker) -> None:
         """See ``Store.register``."""
@@ -145,18 +143,21 @@ class MemoryStore:
             return None
         return standing if standing.record.birth == record.birth else None
 
+    def _put(self, stored: Stored) -> None:
+        self._requests[stored.record.id] = stored
+        if stored.record.state.pending:
+            self._pending.add(stored.record.id)
+        else:
+            self._pending.discard(stored.record.id)
+
     def _remove(self, id_: str) -> None:
         self._requests.pop(id_, None)
-        self._pending.pop(id_, None)
+        self._places.pop(id_, None)
+        self._pending.discard(id_)
 
     def _alive(self, worker_id: str) -> bool:
         lease = self._workers.get(worker_id)
         return lease is not None and lease.lease_until > self._clock()
-
-    def _publish(self, stored: Stored) -> None:
-        loop = asyncio.get_running_loop()
-        for listener in self._listeners:
-            loop.call_soon(listener, stored)
 
 
 def _or(value: bytes | None, other: bytes | None) -> bytes | None:

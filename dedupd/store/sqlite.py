@@ -21,6 +21,7 @@ from dedupd.errors import DedupdError
 from dedupd.ports import Depth, Query, Stored, StoreUnavailable, Worker
 from dedupd.request import Record, State
 from dedupd.store import database, statements
+from dedupd.store.completion import Completions
 from dedupd.store.group import GroupCommit
 from dedupd.store.scan import Scans
 
@@ -62,7 +63,7 @@ class SqliteStore:
         self._identity_check = identity_check
         self._clock = clock
         self._exclusive = exclusive
-        self._listeners: list[Callable[[Stored], None]] = []
+        self._completions = Completions()
         self._opened: _Opened | None = None
 
     async def open(self) -> None:
@@ -137,9 +138,9 @@ class SqliteStore:
             written = cursor.execute(statement, values | of_now).rowcount
             return statements.stamped(after, version) if written else None
 
-        def publish(record: Record | None) -> None:
-            if record is not None and before.state.pending and not record.state.pending:
-                self._publish(Stored(record, result=result))
+        def publish(written: Record | None) -> None:
+            if written is not None:
+                self._completions.swapped(before, written, result)
 
         return await self._use.writes.write(swap, publish)
 
@@ -173,7 +174,7 @@ class SqliteStore:
 
     def on_completion(self, listener: Callable[[Stored], None]) -> None:
         """See ``Store.on_completion``; what another process changes is not published."""
-        self._listeners.append(listener)
+        self._completions.listen(listener)
 
     async def register(self, worker: Worker) -> None:
         """See ``Store.register``."""
@@ -206,8 +207,3 @@ class SqliteStore:
         return await self._use.writes.write(
             lambda cursor, _version: cursor.execute(statement, values()).rowcount > 0
         )
-
-    def _publish(self, stored: Stored) -> None:
-        loop = asyncio.get_running_loop()
-        for listener in self._listeners:
-            loop.call_soon(listener, stored)

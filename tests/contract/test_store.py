@@ -389,8 +389,8 @@ class TestCompletions:
         store.on_completion(events.hear)
         return events
 
-    @pytest.mark.parametrize("state", ENDED)
-    async def test_publishes_each_end_once(
+    @pytest.mark.parametrize("state", [State.UNKNOWN, *ENDED])
+    async def test_publishes_once_what_is_no_longer_awaited(
         self, store: Store, events: Events, state: State
     ) -> None:
         record = await brought(store, 1, state)
@@ -402,6 +402,15 @@ class TestCompletions:
         record = await brought(store, 1, State.DONE)
         await events.until(1)
         assert events.heard == [Stored(record, None, b"answer")]
+
+    async def test_publishes_no_end_of_what_nobody_awaits(
+        self, store: Store, events: Events
+    ) -> None:
+        unknown = await brought(store, 1, State.UNKNOWN)
+        await swapped(store, unknown, in_state(unknown, State.DONE), result=b"answer")
+        await events.until(1)
+        await settled(store)
+        assert [event.record for event in events.heard] == [unknown]
 
     async def test_publishes_nothing_else(self, store: Store, events: Events) -> None:
         first = await claimed(store, 1)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
     load_pem_private_key,
+    load_ssh_private_key,
 )
 
 from tests.integration.standalone import Standalone
@@ -246,8 +247,9 @@ class Form:
 
 
 def fits(private_key: str, public_key: str) -> bool:
-    """Whether a private key as Nova gave it is that of a public key as Nova keeps it."""
-    own = load_pem_private_key(private_key.encode(), None).public_key()
+    """Whether a private key, as Nova or a client made it, is that of a key as Nova keeps it."""
+    load = load_ssh_private_key if "OPENSSH" in private_key else load_pem_private_key
+    own = load(private_key.encode(), None).public_key()
     text = own.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     return text.split()[:2] == public_key.split()[:2]
 

@@ -1,6 +1,7 @@
 """The caller's Keystone token ends before a lost answer is looked up: the service user does it."""
 
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import pytest
 from tests.conftest import StartStandalone
 from tests.integration.standalone import Standalone
 from tests.nova.call import Answer, call
-from tests.nova.cloud import ADMIN, DEMO, PASSWORD, Fault, RealKeystone, RealNova
+from tests.nova.cloud import ADMIN, DEMO, PASSWORD, Fault, Options, RealKeystone, RealNova
 from tests.nova.posts import KINDS, Form, at_once, fits, wait_until
 
 REQUEST_IDS = ("x-openstack-request-id", "x-compute-request-id")
@@ -70,14 +71,25 @@ class Cloud:
         return sorted(str(row["name"]) for row in rows if row["name"].startswith(prefix))
 
 
+@pytest.fixture(scope="module")
+def forgetful_nova(real_keystone: RealKeystone) -> Iterator[RealNova]:
+    """One that asks Keystone every time, so that a revoked token ends at once."""
+    options = Options(settings={"keystone_authtoken.token_cache_time": "-1"})
+    with RealNova(options, real_keystone) as nova:
+        yield nova
+
+
 @pytest.fixture
-def cloud(
-    nova_behind_keystone: RealNova, real_keystone: RealKeystone, start_standalone: StartStandalone
-) -> Cloud:
+def nova(forgetful_nova: RealNova) -> RealNova:
+    forgetful_nova.clear_faults()
+    return forgetful_nova
+
+
+@pytest.fixture
+def cloud(nova: RealNova, real_keystone: RealKeystone, start_standalone: StartStandalone) -> Cloud:
     """dedupd has a service user here."""
     settings = {**credentials(real_keystone, "keystone_authtoken", "service_user"), **QUICK}
-    front = start_standalone(nova_behind_keystone.url, settings)
-    return Cloud(nova_behind_keystone, real_keystone, front)
+    return Cloud(nova, real_keystone, start_standalone(nova.url, settings))
 
 
 def credentials(keystone: RealKeystone, *groups: str) -> dict[str, str]:
@@ -149,7 +161,7 @@ def check_all_there(cloud: Cloud, prefix: str, answers: dict[str, Answer]) -> No
 
 
 def test_without_one_the_outcome_stays_unknown(
-    nova_behind_keystone: RealNova, real_keystone: RealKeystone, start_standalone: StartStandalone
+    nova: RealNova, real_keystone: RealKeystone, start_standalone: StartStandalone
 ) -> None:
     settings = {
         **credentials(real_keystone, "keystone_authtoken"),
@@ -157,9 +169,7 @@ def test_without_one_the_outcome_stays_unknown(
         "nova.settle_seconds": "1",
         "nova.retry_seconds": "1",
     }
-    cloud = Cloud(
-        nova_behind_keystone, real_keystone, start_standalone(nova_behind_keystone.url, settings)
-    )
+    cloud = Cloud(nova, real_keystone, start_standalone(nova.url, settings))
     prefix, token = unique(), real_keystone.token(DEMO)
     path = "/(servers|os-keypairs)$"
     cloud.nova.faults(Fault("delay-after", path=path, times=len(NAMES), seconds=DELAY))

@@ -32,7 +32,7 @@ NOT_FINAL = frozenset({408, 409, 425, 429})
 
 AGAIN = tenacity.AsyncRetrying(
     retry=tenacity.retry_if_result(lambda answer: answer is None),
-    wait=tenacity.wait_random_exponential(multiplier=0.5, max=2),
+    wait=tenacity.wait_random(0.2, 1.5),
     stop=tenacity.stop_never,
 )
 """Every client repeats until it is answered; the storm as a whole has a deadline."""

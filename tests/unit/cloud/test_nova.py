@@ -1,0 +1,298 @@
+"""The Cloud port over real sockets: what is sent, what comes back, and what went wrong when."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import pytest
+
+from dedupd.api.passthrough import open_upstream
+from dedupd.cloud.nova import Nova
+from dedupd.exchange import Call, Headers
+from dedupd.ports import Lost, NotSent
+
+DEADLINE = 30.0
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Clouds = Callable[..., Awaitable[Nova]]
+OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nX-A: 1\r\nx-a: 2\r\n\r\nok"
+HOST = (b"Host", b"nova.example.org")
+
+
+def post(target: str = "/v2.1/servers", body: bytes = b"{}", headers: Headers = (HOST,)) -> Call:
+    return Call("POST", target, headers, body)
+
+
+class Upstream:
+    """A server that notes each request and answers as it is told to."""
+
+    def __init__(self, answer: Handler) -> None:
+        self.heads: list[bytes] = []
+        self.bodies: list[bytes] = []
+        self.url = ""
+        self._answer = answer
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = [
+                    int(line.split(b":")[1])
+                    for line in head.split(b"\r\n")
+                    if line.lower().startswith(b"content-length")
+                ]
+                self.heads.append(head)
+                self.bodies.append(await reader.readexactly(length[0] if length else 0))
+                await self._answer(reader, writer)
+
+    @property
+    def fields(self) -> list[bytes]:
+        """The last request's header fields, without the request line."""
+        return self.heads[-1].rstrip(b"\r\n").split(b"\r\n")[1:]
+
+
+@asynccontextmanager
+async def upstream(answer: Handler | bytes) -> AsyncIterator[Upstream]:
+    async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert isinstance(answer, bytes)
+        writer.write(answer)
+        await writer.drain()
+
+    tasks: set[asyncio.Task[None]] = set()
+    served = Upstream(say if isinstance(answer, bytes) else answer)
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        tasks.add(task)
+        try:
+            await served.serve(reader, writer)
+        finally:
+            tasks.discard(task)
+            writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    served.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield served
+    server.close()
+    pending = set(tasks)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+
+
+@pytest.fixture
+async def cloud() -> AsyncIterator[Clouds]:
+    """A Nova for a URL; its session is closed with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(url: str, connect: float = 5.0, connections: int = 10) -> Nova:
+            session = await stack.enter_async_context(open_upstream(connections=connections))
+            return Nova(session, url, connect)
+
+        yield opened
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+class TestExchange:
+    async def test_the_whole_answer_comes_back(self, cloud: Clouds) -> None:
+        async with upstream(OK) as server:
+            answer = await (await cloud(server.url)).send(post(), DEADLINE)
+        assert (answer.status, answer.body) == (202, b"ok")
+        assert answer.headers == ((b"Content-Length", b"2"), (b"X-A", b"1"), (b"x-a", b"2"))
+
+    async def test_target_and_body_go_out_as_they_are(self, cloud: Clouds) -> None:
+        target = "/v2.1//%73ervers?b=%2F&a=1&a=+&x"
+        async with upstream(OK) as server:
+            await (await cloud(server.url + "/")).send(post(target, b"\x00\xff{ }"), DEADLINE)
+            assert server.heads[0].startswith(f"POST {target} HTTP/1.1\r\n".encode())
+            assert server.bodies == [b"\x00\xff{ }"]
+
+    async def test_an_endpoint_s_path_stands_before_the_target(self, cloud: Clouds) -> None:
+        async with upstream(OK) as server:
+            await (await cloud(server.url + "/compute/")).send(post("/v2.1/servers"), DEADLINE)
+            assert server.heads[0].startswith(b"POST /compute/v2.1/servers HTTP/1.1\r\n")
+
+    async def test_no_header_is_added_but_the_length(self, cloud: Clouds) -> None:
+        """An Accept-Encoding of aiohttp's own would have answers kept that nobody can read."""
+        headers = (HOST, (b"X-Auth-Token", b"t"), (b"x-a", b"1"), (b"x-a", "é".encode()))
+        async with upstream(OK) as server:
+            await (await cloud(server.url)).send(post(headers=headers), DEADLINE)
+            assert server.fields == [
+                *(b": ".join(field) for field in headers),
+                b"Content-Length: 2",
+            ]
+
+    @pytest.mark.parametrize(("method", "length"), [("GET", []), ("POST", [b"Content-Length: 0"])])
+    async def test_no_body_is_none(self, cloud: Clouds, method: str, length: list[bytes]) -> None:
+        async with upstream(OK) as server:
+            await (await cloud(server.url)).send(Call(method, "/x", (HOST,)), DEADLINE)
+            assert server.fields == [b"Host: nova.example.org", *length]
+
+    @pytest.mark.parametrize("status", [b"302 Found", b"307 Temporary Redirect"])
+    async def test_redirections_are_answers(self, cloud: Clouds, status: bytes) -> None:
+        reply = b"HTTP/1.1 " + status + b"\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n"
+        async with upstream(reply) as server:
+            answer = await (await cloud(server.url)).send(post(), DEADLINE)
+            assert answer.status == int(status[:3])
+            assert len(server.heads) == 1
+
+    async def test_compressed_answers_are_not_unpacked(self, cloud: Clouds) -> None:
+        reply = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+        async with upstream(reply) as server:
+            answer = await (await cloud(server.url)).send(post(), DEADLINE)
+        assert (answer.body, answer.header(b"content-encoding")) == (b"abc", b"gzip")
+
+    async def test_cookies_are_not_kept(self, cloud: Clouds) -> None:
+        reply = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
+        async with upstream(reply) as server:
+            nova = await cloud(server.url)
+            await nova.send(post(), DEADLINE)
+            await nova.send(post(), DEADLINE)
+            assert len(server.heads) == 2
+            assert b"cookie" not in server.heads[1].lower()
+
+
+class TestNotSent:
+    async def test_refused(self, cloud: Clouds) -> None:
+        url = f"http://127.0.0.1:{free_port()}"
+        with pytest.raises(NotSent, match=url):
+            await (await cloud(url)).send(post(), DEADLINE)
+
+    async def test_no_such_host(self, cloud: Clouds) -> None:
+        with pytest.raises(NotSent, match=r"nova\.invalid"):
+            await (await cloud("http://nova.invalid:1")).send(post(), DEADLINE)
+
+    async def test_no_tls_there(self, cloud: Clouds) -> None:
+        async with upstream(OK) as server:
+            with pytest.raises(NotSent):
+                await (await cloud(server.url.replace("http", "https"))).send(post(), DEADLINE)
+            assert not server.heads
+
+    async def test_no_connection_in_time(self, cloud: Clouds) -> None:
+        """A listener whose backlog is full lets nobody in."""
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+            address = full.getsockname()
+            fillers = [socket.socket() for _ in range(4)]
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(address)
+            nova = await cloud(f"http://127.0.0.1:{address[1]}", connect=0.2)
+            with pytest.raises(NotSent):
+                await nova.send(post(), DEADLINE)
+            for filler in fillers:
+                filler.close()
+
+    async def test_no_free_connection_in_time(self, cloud: Clouds) -> None:
+        """Waiting for one is not sending: the first exchange holds the only one."""
+        began, end = asyncio.Event(), asyncio.Event()
+
+        async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            began.set()
+            await end.wait()
+            writer.write(OK)
+
+        async with upstream(hold) as server:
+            nova = await cloud(server.url, connect=0.2, connections=1)
+            first = asyncio.create_task(nova.send(post(), DEADLINE))
+            await began.wait()
+            with pytest.raises(NotSent):
+                await nova.send(post(), DEADLINE)
+            end.set()
+            assert (await first).status == 202
+            assert len(server.heads) == 1
+
+
+async def _close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def _reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+async def _half(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\nhalf")
+    await writer.drain()
+    writer.close()
+
+
+async def _nonsense(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"nonsense\r\n\r\n")
+
+
+async def _silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def _drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Never silent for long, never done."""
+    writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100000\r\n\r\n")
+    while not writer.is_closing():
+        writer.write(b".")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+class TestLost:
+    @pytest.mark.parametrize("answer", [_close, _reset, _half, _nonsense])
+    async def test_what_breaks_off_after_the_first_byte(
+        self, cloud: Clouds, answer: Handler
+    ) -> None:
+        async with upstream(answer) as server:
+            with pytest.raises(Lost, match="Nova broke off"):
+                await (await cloud(server.url)).send(post(), DEADLINE)
+            assert len(server.heads) == 1, "nothing underneath sent it again"
+
+    @pytest.mark.parametrize("answer", [_silence, _drip])
+    async def test_what_takes_too_long(self, cloud: Clouds, answer: Handler) -> None:
+        async with upstream(answer) as server:
+            nova = await cloud(server.url, connect=0.1)
+            with pytest.raises(Lost):
+                await nova.send(post(), 0.2)
+            assert len(server.heads) == 1
+
+    async def test_a_kept_connection_that_nova_closes_is_not_used_for_a_second_try(
+        self, cloud: Clouds
+    ) -> None:
+        """The race that makes HTTP libraries send again: the server closes an idle connection."""
+        answers = iter([OK])
+
+        async def once(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            reply = next(answers, None)
+            if reply is None:
+                writer.transport.abort()
+            else:
+                writer.write(reply)
+
+        async with upstream(once) as server:
+            nova = await cloud(server.url)
+            assert (await nova.send(post(), DEADLINE)).status == 202
+            with pytest.raises(Lost):
+                await nova.send(post(), DEADLINE)
+            assert len(server.heads) == 2
+
+    async def test_a_cancelled_send_closes_its_connection(self, cloud: Clouds) -> None:
+        began, ended = asyncio.Event(), asyncio.Event()
+
+        async def wait(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+            began.set()
+            await reader.read()
+            ended.set()
+
+        async with upstream(wait) as server:
+            sending = asyncio.create_task((await cloud(server.url)).send(post(), DEADLINE))
+            await began.wait()
+            sending.cancel()
+            async with asyncio.timeout(DEADLINE):
+                await ended.wait()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
