@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a body that it cannot read as JSON."""
+
 Headers = tuple[tuple[bytes, bytes], ...]
 """Header fields in the order of the wire; names compare without case."""
 

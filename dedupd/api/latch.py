@@ -42,6 +42,7 @@ class Latch:
         waiter: Waiter = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(request_id, set()).add(waiter)
         self._count += 1
+        self._gauge.set(self._count)
         try:
             yield waiter
         finally:

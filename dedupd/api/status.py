@@ -17,7 +17,7 @@ from dedupd.api.answers import STATUS_PATH, status_url, timestamp
 from dedupd.api.auth import Authenticator, Identity, without_identity
 from dedupd.api.hop import forwarded
 from dedupd.errors import BadRequest, Conflict, NotFound
-from dedupd.exchange import Call, without
+from dedupd.exchange import NOT_JSON, Call, without
 from dedupd.ports import Cloud, Lost, NotSent, Query, Store, Stored
 from dedupd.request import Attempt, Record, State
 
@@ -172,7 +172,7 @@ def _visible(record: Record, identity: Identity) -> bool:
 def _shown(status: int, body: bytes) -> dict[str, Any]:
     try:
         document = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         document = None
     servers = document.get("servers") if isinstance(document, dict) else None
     if servers == []:

@@ -10,14 +10,12 @@ import msgspec
 import tenacity
 
 from dedupd.errors import BadGateway
-from dedupd.exchange import Answer, Call, Headers, header, without
+from dedupd.exchange import NOT_JSON, Answer, Call, Headers, without
 from dedupd.microversion import HEADER, HEADERS, Microversion
 from dedupd.ports import Cloud, Lost, NotSent
 
-PAGE_LIMIT = 1000
-"""Nova's default [api] max_limit; it takes less where it is set lower."""
-
-_NOT_FOR_ASKING = HEADERS | {b"content-type", b"content-length", b"accept", b"x-auth-token"}
+_CREDENTIALS = frozenset({b"x-auth-token", b"x-service-token"})
+_NOT_FOR_ASKING = HEADERS | _CREDENTIALS | {b"content-type", b"content-length", b"accept"}
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -62,7 +60,7 @@ class Asker:
         """Ask on behalf of the request that carried ``headers``; each GET takes ``timeout`` s."""
         self._cloud = cloud
         self._headers = without(headers, _NOT_FOR_ASKING)
-        self._caller_token = header(headers, b"x-auth-token")
+        self._credentials = tuple(pair for pair in headers if pair[0].lower() in _CREDENTIALS)
         self._service_user = service_user
         self._timeout = timeout
 
@@ -79,10 +77,11 @@ class Asker:
         Raises:
             CannotAsk: no answer, or a 5xx, after all retries.
         """
-        credentials = self._credentials(self._caller_token)
+        credentials = self._credentials
         if self._service_user is not None:
-            service_token = await self._service_user.token()
-            credentials = (*credentials, (b"X-Service-Token", service_token.encode()))
+            service_token = (await self._service_user.token()).encode()
+            own = without(credentials, frozenset({b"x-service-token"}))
+            credentials = (*own, (b"X-Service-Token", service_token))
         return await self._ask(method, target, microversion, credentials)
 
     async def as_service(
@@ -99,10 +98,7 @@ class Asker:
                 "instead; configure [service_user]."
             )
         token = (await self._service_user.token()).encode()
-        return await self._ask(method, target, microversion, self._credentials(token))
-
-    def _credentials(self, token: bytes | None) -> Headers:
-        return () if token is None else ((b"X-Auth-Token", token),)
+        return await self._ask(method, target, microversion, ((b"X-Auth-Token", token),))
 
     async def _ask(
         self,
@@ -147,5 +143,5 @@ def document(answer: Answer, what: str) -> Any:
         raise CannotAsk(f"{what}: Nova answered {answer.status}.")
     try:
         return msgspec.json.decode(answer.body)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         raise CannotAsk(f"{what}: Nova's answer is not JSON.") from None

@@ -14,11 +14,15 @@ from dedupd.ports import Lost, NotSent
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """aiohttp raises these while it connects (refused, DNS, TLS, connect timeout), never after."""
 
+_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""What aiohttp would add where it is missing: with its Accept-Encoding an answer would be kept
+that nobody can read, and its Content-Type is one that Nova refuses."""
+
 
 class Nova:
     """Sends calls to one endpoint. aiohttp repeats no POST (client.py: only idempotent methods).
 
-    The session is given by whoever owns it; it must add nothing of its own to a request.
+    The session is given by whoever owns it; it must keep no cookies and unpack nothing.
 
     Args:
         session: The HTTP client.
@@ -57,6 +61,7 @@ class Nova:
                 (name.decode("latin-1"), value.decode("utf-8", "surrogateescape"))
                 for name, value in call.headers
             ),
+            skip_auto_headers=_ADDED,
             allow_redirects=False,
             timeout=limits,
         ) as response:

@@ -16,7 +16,7 @@ from dedupd.cloud.probes.base import Errand, Probe
 from dedupd.cloud.probes.keypairs import KeypairProbe
 from dedupd.cloud.probes.servers import ServerProbe
 from dedupd.errors import BadRequest
-from dedupd.exchange import Payload
+from dedupd.exchange import NOT_JSON, Payload
 from dedupd.microversion import Microversion, parse
 from dedupd.request import Record
 
@@ -57,9 +57,6 @@ BY_NAME = {route.name: route for route in ROUTES}
 
 _ROOT = re.compile(r"(?P<base>.*?/v2(?P<minor>\.1)?(?:/[0-9a-fA-F-]{32,36})?)(?P<rest>/.*)")
 """An optional project id stands behind the version."""
-
-_NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises where it cannot read a document."""
 
 MAX_DEPTH = 100
 """How deep a document may be nested: what the front can read, the worker can surely write."""
@@ -120,7 +117,7 @@ def redact(route: Route, body: bytes) -> tuple[bytes, list[str]]:
     """The body without the route's secrets, and the names of those that were removed."""
     try:
         document = msgspec.json.decode(body)
-    except _NOT_JSON:
+    except NOT_JSON:
         return body, []
     removed = [name for name in route.secrets if _remove(document, name.split("."))]
     return (msgspec.json.encode(document), removed) if removed else (body, [])
@@ -137,7 +134,7 @@ def _document(body: bytes, route: Route) -> Any:
         document = msgspec.json.decode(body)
         if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
             _check_depth(document)
-    except _NOT_JSON as error:
+    except NOT_JSON as error:
         if not route.probe:
             return msgspec.UNSET
         raise BadRequest(

@@ -23,7 +23,6 @@ class KeystoneServiceUser:
     """
 
     def __init__(self, plugin: BaseAuthPlugin, *, verify: bool | str = True) -> None:
-        self._plugin = plugin
         self._session = session.Session(auth=plugin, verify=verify, timeout=TOKEN_SECONDS)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="service-user")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,20 @@ from dedupd.conf.values import Address
 from dedupd.errors import ConfigError
 
 BACKLOG = 4096
+
+
+GARBAGE_THRESHOLDS = (20_000, 20, 100)
+"""How many new objects make the collector look (Python's own: 700, 10, 10)."""
+
+
+def settle() -> None:
+    """What has been loaded by now lives as long as the process: keep the collector off it.
+
+    Measured: a sixth less CPU for each request (docs/performance.md).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
 class Server(uvicorn.Server):

@@ -12,7 +12,7 @@ from cliff.command import Command
 from oslo_log import log
 
 from dedupd.cmd import wiring
-from dedupd.cmd.serve import listen, serving, stop_signals
+from dedupd.cmd.serve import listen, serving, settle, stop_signals
 from dedupd.conf import Settings
 from dedupd.conf.values import Address
 
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 IMAGE = "155d900f-4e14-4e4c-a73d-069cbf4541e6"
 """An image that the simulated Nova has."""
-
-SWITCH_SECONDS = 0.0005
-"""How long one thread keeps the interpreter from another: the store's and the broker's threads
-would wait ten times as long for the event loop's by default (measured, docs/performance.md)."""
 
 WELCOME = """\
 dedupd listens on {front} and stands in front of {nova}
@@ -78,7 +74,6 @@ class Standalone(Command):
             defaults = {"nova.endpoint": simulated.url, "auth.strategy": "noauth"}
         settings = self.app.settings(defaults=defaults, overrides=overrides)
         log.setup(settings.options, "dedupd")
-        sys.setswitchinterval(SWITCH_SECONDS)
         uvloop.run(_serve(settings, simulated))
         return 0
 
@@ -116,6 +111,7 @@ async def _serve(settings: Settings, simulated: SimulatedCloud | None) -> None:
         service = await stack.enter_async_context(wiring.worker(shared))
         app = await stack.enter_async_context(wiring.front(shared, service))
         await stack.enter_async_context(serving(app, listener, settings.worker.stop_seconds))
+        settle()
         host, port = listener.getsockname()[:2]
         sys.stdout.write(_welcome(settings, Address(host, port), simulated is not None))
         sys.stdout.flush()

@@ -43,9 +43,6 @@ DAY = 24 * HOUR
 ASK_SECONDS = 10.0
 """How long Nova may take to answer one question of a probe."""
 
-ASK_SECONDS = 10.0
-"""How long Nova may take to answer one question of a probe."""
-
 PREFETCH_PER_SLOT = 4
 """A worker holds more messages than it sends at once, since some wait before their next try."""
 

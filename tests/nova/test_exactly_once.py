@@ -36,13 +36,13 @@ SAME_FOR_ALL = (
 """Headers that the first caller has too, whose answer is no replay."""
 
 PLAIN = Kind("2.96")
+PATIENT = {"nova.send_timeout": "60", "nova.max_in_flight": "8"}
 
 
 @pytest.fixture(scope="module")
 def front(_worker_nova: RealNova, start_standalone_for_module: StartStandalone) -> Standalone:
     """One that waits for Nova, however busy it is, and sends no more at once than it can take."""
-    settings = {"nova.send_timeout": "60", "nova.max_in_flight": "8"}
-    return start_standalone_for_module(_worker_nova.url, settings)
+    return start_standalone_for_module(_worker_nova.url, PATIENT)
 
 
 @pytest.fixture
@@ -91,9 +91,11 @@ def test_a_replay_has_these_headers_and_the_date(sender: Sender) -> None:
 
 @pytest.mark.timeout(240)
 def test_two_hundred_tokens_make_two_hundred_servers(
-    front: Standalone, real_nova: RealNova
+    start_nova: StartNova, start_standalone: StartStandalone
 ) -> None:
-    sender = Sender(front, real_nova)
+    """In a Nova of its own, which would build them for a minute afterwards."""
+    nova = start_nova(Options())
+    sender = Sender(start_standalone(nova.url, PATIENT), nova)
     names = [f"{unique()}-{number}" for number in range(TOKENS)]
     answers: list[Answer] = []
     for start in range(0, TOKENS, 20):

@@ -26,7 +26,7 @@ from dedupd.cloud.probes.base import (
     ask_as_before,
     common_headers,
 )
-from dedupd.exchange import Answer, Call
+from dedupd.exchange import NOT_JSON, Answer, Call
 from dedupd.microversion import Microversion
 from dedupd.request import Resource
 
@@ -85,7 +85,7 @@ class KeypairProbe:
         """The keypair that the answer holds."""
         try:
             return _resource(errand, msgspec.json.decode(answer.body)["keypair"])
-        except (msgspec.DecodeError, KeyError, TypeError):
+        except (*NOT_JSON, KeyError, TypeError):
             return None
 
     async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:

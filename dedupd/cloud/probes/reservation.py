@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import msgspec
 
 from dedupd.cloud.ask import Asker, document, query
-from dedupd.exchange import Answer
+from dedupd.exchange import NOT_JSON, Answer
 from dedupd.microversion import Microversion
 
 ALPHABET = string.digits + string.ascii_lowercase
@@ -51,7 +51,7 @@ def _shown(answer: Answer) -> str | None:
     try:
         body = msgspec.json.decode(answer.body)
         return str(body["server"]["OS-EXT-SRV-ATTR:reservation_id"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*NOT_JSON, KeyError, TypeError):
         return None
 
 

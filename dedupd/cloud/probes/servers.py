@@ -31,7 +31,7 @@ from dedupd.cloud.probes.base import (
     ask_as_before,
     common_headers,
 )
-from dedupd.exchange import Answer, Call, Headers
+from dedupd.exchange import NOT_JSON, Answer, Call, Headers
 from dedupd.microversion import Microversion
 from dedupd.request import Resource
 
@@ -57,11 +57,11 @@ PASSWORD_LENGTH = 12
 REQUEST_ID = tenacity.AsyncRetrying(
     retry=tenacity.retry_if_result(lambda found: found is None),
     wait=tenacity.wait_exponential(multiplier=0.2, max=2),
-    stop=tenacity.stop_after_delay(15),
+    stop=tenacity.stop_after_attempt(11),
     retry_error_callback=lambda _: None,
 )
-"""Nova's conductor notes the create some 0.1 to 1 s after the 202, later where it is busy; without
-it, it is left out."""
+"""Nova's conductor notes the create some 0.1 to 1 s after the 202, later where it is busy; where
+it has not within 15 s, the id is left out."""
 
 
 class Row(msgspec.Struct, frozen=True, rename={"disk_config": "OS-DCF:diskConfig"}):
@@ -145,7 +145,7 @@ class ServerProbe:
             made = body["server"]
             link = str(made["links"][0]["href"])
             self._answers_carry_password = "adminPass" in made
-        except (msgspec.DecodeError, KeyError, IndexError, TypeError):
+        except (*NOT_JSON, KeyError, IndexError, TypeError):
             return None
         return Resource("server", made["id"], _display_name(errand), link)
 
@@ -333,7 +333,7 @@ def _rows(answer: Answer) -> list[Row]:
         raise CannotAsk(f"Listing servers: Nova answered {answer.status}.")
     try:
         return msgspec.json.decode(answer.body, type=_Page).servers
-    except msgspec.MsgspecError as error:
+    except NOT_JSON as error:
         raise CannotAsk(f"Listing servers: Nova's answer cannot be read: {error}") from None
 
 
@@ -388,5 +388,5 @@ def _create_request_id(answer: Answer) -> bytes | None:
         return next(
             str(item["request_id"]).encode() for item in actions if item["action"] == "create"
         )
-    except (msgspec.DecodeError, KeyError, TypeError, StopIteration):
+    except (*NOT_JSON, KeyError, TypeError, StopIteration):
         return None

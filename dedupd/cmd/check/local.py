@@ -79,4 +79,4 @@ def _inspect(path: Path, identity: str) -> Finding:
         whole, records, pending = str(error), 0, 0
     if whole != "ok":
         return failed(f"{path} is corrupt ({whole}): put a copy that is whole there")
-    return ok(f"{path}, {records} records, {pending} of them pending")
+    return ok(f"{path}, records: {records}, pending: {pending}")

@@ -75,12 +75,14 @@ async def upstream(answer: Handler | bytes) -> AsyncIterator[Upstream]:
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     served.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield served
-    server.close()
-    pending = set(tasks)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
+    try:
+        yield served
+    finally:
+        server.close()
+        pending = set(tasks)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
 
 
 @pytest.fixture
@@ -173,8 +175,9 @@ class TestNotSent:
 
     async def test_no_tls_there(self, cloud: Clouds) -> None:
         async with upstream(OK) as server:
+            nova = await cloud(server.url.replace("http", "https"), connect=0.5)
             with pytest.raises(NotSent):
-                await (await cloud(server.url.replace("http", "https"))).send(post(), DEADLINE)
+                await nova.send(post(), DEADLINE)
             assert not server.heads
 
     async def test_no_connection_in_time(self, cloud: Clouds) -> None:

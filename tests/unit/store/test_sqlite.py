@@ -155,6 +155,27 @@ def move(source: Path, target: Path) -> None:
     source.rename(target)
 
 
+class TestCorruptedWhileOpen:
+    async def test_nothing_is_guessed(self, store: SqliteStore, path: Path) -> None:
+        record = await claimed(store, 0)
+        await store.close()
+        await store.open()
+        scribble(path)
+        with pytest.raises(StoreUnavailable, match="malformed"):
+            await store.read([record.id])
+        with pytest.raises(StoreUnavailable, match="malformed"):
+            await store.claim(make_record(1), PAYLOAD)
+        with pytest.raises(StoreUnavailable, match="malformed"):
+            await store.pending(10)
+
+
+def scribble(path: Path) -> None:
+    """Overwrites every page but the first, which names the tables."""
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+
+
 class TestRecovered:
     async def test_after_a_crash_of_the_connection_amid_a_transaction(
         self, store: SqliteStore
