@@ -13,7 +13,6 @@ from cliff.commandmanager import CommandManager
 
 from dedupd import __version__, conf
 from dedupd.conf import Settings
-from dedupd.errors import DedupdError
 
 DESCRIPTION = (
     "dedupd stands in front of Nova: a POST with X-Client-Token is carried out exactly once, "
@@ -78,14 +77,6 @@ class Dedupd(App):
             defaults=defaults,
             overrides=overrides,
         )
-
-    def run_subcommand(self, argv: list[str]) -> int:
-        """Run a subcommand; what it refuses is one line on stderr and exit status 1."""
-        try:
-            return int(super().run_subcommand(argv) or 0)
-        except DedupdError as error:
-            self.stderr.write(f"dedupd: {error.message}\n")
-            return 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,12 +11,21 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Literal
 
 import uvicorn
+from oslo_config import cfg
+from oslo_log import log
 from starlette.types import ASGIApp
 
 from dedupd.conf.values import Address
 from dedupd.errors import ConfigError
 
 BACKLOG = 4096
+
+
+def set_up_logging(options: cfg.ConfigOpts) -> None:
+    """Log as the configuration says; where it names no file, to stderr, never between answers."""
+    if not (options.log_file or options.log_dir):
+        options.set_default("use_stderr", True)
+    log.setup(options, "dedupd")
 
 
 GARBAGE_THRESHOLDS = (20_000, 20, 100)

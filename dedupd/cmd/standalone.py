@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import uvloop
 from cliff.command import Command
-from oslo_log import log
 
 from dedupd.cmd import wiring
-from dedupd.cmd.serve import listen, serving, settle, stop_signals
+from dedupd.cmd.serve import listen, serving, set_up_logging, settle, stop_signals
 from dedupd.conf import Settings
 from dedupd.conf.values import Address
 
@@ -73,7 +72,7 @@ class Standalone(Command):
             simulated = SimulatedCloud()
             defaults = {"nova.endpoint": simulated.url, "auth.strategy": "noauth"}
         settings = self.app.settings(defaults=defaults, overrides=overrides)
-        log.setup(settings.options, "dedupd")
+        set_up_logging(settings.options)
         uvloop.run(_serve(settings, simulated))
         return 0
 

@@ -1,0 +1,94 @@
+"""Requests as a probe gets them, and clouds that the simulation cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dedupd.cloud import routes
+from dedupd.cloud.ask import Asker
+from dedupd.cloud.probes.base import Errand
+from dedupd.exchange import Answer, Call, Payload
+from dedupd.ports import Cloud
+from dedupd.request import Attempt, Record
+from tests.unit.site import AUTH, SERVERS, VM, Site, call_of
+
+SEED = b"0123456789abcdef"
+SERVICE = "dedupd:service:admin"
+MARK = "0" * 31 + "1"
+
+
+class ServiceUser:
+    """An administrator of another project."""
+
+    async def token(self) -> str:
+        return SERVICE
+
+
+class Expired:
+    """A Nova that takes the caller's token no more; anything else goes on to the simulation."""
+
+    def __init__(self, site: Site, *, all_of: str = AUTH) -> None:
+        self._cloud = site.cloud
+        self._token = all_of.encode()
+
+    async def send(self, call: Call, timeout: float) -> Answer:
+        if (b"x-auth-token", self._token) in call.headers:
+            return Answer(401, (), b"")
+        return await self._cloud.send(call, timeout)
+
+
+class Altered:
+    """A Nova whose answers to some GETs are others than the simulation's."""
+
+    def __init__(self, site: Site, path: str, document: Any, *, bare: bool = False) -> None:
+        self._cloud = site.cloud
+        self._path = path
+        self._bare = bare
+        self._answer = Answer(200, (), msgspec.json.encode(document))
+
+    async def send(self, call: Call, timeout: float) -> Answer:
+        path, _, query = call.target.partition("?")
+        if path.endswith(self._path) and not (self._bare and query):
+            return self._answer
+        return await self._cloud.send(call, timeout)
+
+
+def errand_of(
+    site: Site,
+    document: Any = None,
+    *,
+    path: str = SERVERS,
+    version: str | None = "2.96",
+    auth: str = AUTH,
+    raw: bytes | None = None,
+    mark: str = MARK,
+    **record: Any,
+) -> Errand:
+    """A request that was sent just now."""
+    call = call_of(VM if document is None else document, path, version, auth, raw)
+    user, project = auth.split(":")[:2]
+    now = site.clock()
+    reading = routes.read(path, call.headers, call.body)
+    known: dict[str, Any] = {
+        "id": mark,
+        "birth": "b1",
+        "project_id": project,
+        "user_id": user,
+        "route": reading.route.name,
+        "path": path,
+        "fingerprint": b"",
+        "parts": {},
+        "created_at": now,
+        "attempts": (Attempt("w", now, now + 30),),
+    }
+    return routes.errand(Record(**(known | record)), Payload(call, SEED))
+
+
+def asker_of(
+    site: Site, errand: Errand, cloud: Cloud | None = None, *, service: bool = False
+) -> Asker:
+    """Who asks for the errand."""
+    user = ServiceUser() if service else None
+    return Asker(cloud or site.cloud, errand.payload.call.headers, user, 10.0)
