@@ -12,6 +12,14 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._of_the_front()
+        self._of_the_worker()
+
+    def render(self) -> bytes:
+        """The text exposition format."""
+        return generate_latest(self.registry)
+
+    def _of_the_front(self) -> None:
         self.answers = Counter(
             "dedupd_answers",
             "Answers on the token path, by their Idempotency-Status and whether replayed.",
@@ -35,6 +43,8 @@ class Metrics:
             "Callers that wait for a request to finish.",
             registry=self.registry,
         )
+
+    def _of_the_worker(self) -> None:
         self.pending = Gauge(
             "dedupd_pending_requests",
             "Requests that have not ended, by state.",
@@ -77,7 +87,3 @@ class Metrics:
             "Effects found beyond the one that a record names.",
             registry=self.registry,
         )
-
-    def render(self) -> bytes:
-        """The text exposition format."""
-        return generate_latest(self.registry)
