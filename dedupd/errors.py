@@ -123,11 +123,15 @@ class BadGateway(DedupdError):
 class Unavailable(DedupdError):
     """It cannot be done safely now: store, queue or Keystone away, or the queue full.
 
-    Nothing was executed, and the same request may be repeated.
+    Nothing was executed, and the same request may be repeated: Retry-After says when, in seconds,
+    5 unless ``headers`` say otherwise.
     """
 
     status = 503
     name = "serviceUnavailable"
+
+    def __init__(self, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, headers={"Retry-After": "5"} | dict(headers or {}))
 
 
 class GatewayTimeout(DedupdError):

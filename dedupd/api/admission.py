@@ -13,7 +13,6 @@ from dedupd.ports import Store, StoreUnavailable
 LOG = log.getLogger(__name__)
 
 REFRESH_SECONDS = 1.0
-_RETRY_AFTER = {"Retry-After": "5"}
 
 
 class Admission:
@@ -38,15 +37,13 @@ class Admission:
         if self._total >= self._max_depth:
             raise Unavailable(
                 f"{self._total} requests wait already ([queue] max_depth is {self._max_depth}); "
-                "nothing was stored. Repeat with the same token.",
-                headers=_RETRY_AFTER,
+                "nothing was stored. Repeat with the same token."
             )
         if self._projects[project_id] >= self._project_depth:
             raise Unavailable(
                 f"Your project has {self._projects[project_id]} requests waiting already, which is "
                 "its share ([queue] project_share); nothing was stored. Repeat with the same "
-                "token.",
-                headers=_RETRY_AFTER,
+                "token."
             )
 
     def count(self, project_id: str) -> None:
@@ -55,7 +52,7 @@ class Admission:
         self._projects[project_id] += 1
 
     def discount(self, project_id: str) -> None:
-        """One of them has ended."""
+        """One of them was withdrawn."""
         self._total -= 1
         self._projects[project_id] -= 1
 

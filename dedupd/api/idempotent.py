@@ -120,7 +120,7 @@ class Visit:
             if stored.record.state.awaited:
                 if preference.respond_async:
                     return _accepted(stored.record)
-                stored = await self._hold(waiter, preference.wait)
+                stored = await self._hold(waiter, stored.record, preference.wait)
         self._record = stored.record
         return answers.of_ended(front.keys, stored, first=self._first, user_id=identity.user_id)
 
@@ -158,12 +158,13 @@ class Visit:
             await self._front.queue.publish(record.id)
         except QueueUnavailable:
             if await self._front.store.forget(record):
+                self._front.admission.discount(record.project_id)
                 self._first, self._record = False, None
                 raise
             LOG.warning("%s: the broker did not confirm, but a worker has it", record.id)
 
-    async def _hold(self, waiter: Waiter, wait: float | None) -> Stored:
-        """Wait for the end.
+    async def _hold(self, waiter: Waiter, record: Record, wait: float | None) -> Stored:
+        """Wait for the end of the record's request.
 
         Raises:
             Conflict, GatewayTimeout: it did not end in time; the record is kept.
@@ -175,15 +176,22 @@ class Visit:
         hold = limits.hold_seconds if wait is None else min(wait, limits.hold_seconds)
         try:
             async with asyncio.timeout(hold):
-                stored = await waiter
+                stored = await self._end(waiter, record)
         except TimeoutError:
             raise (_unfinished(hold) if self._first else _still_running()) from None
-        if self._record is None or stored.record.birth != self._record.birth:
+        if stored.record.birth != record.birth:
             raise Unavailable(
                 "The request that was waited for had no effect and was released; repeat with the "
-                "same token.",
-                headers=_RETRY_AFTER,
+                "same token."
             )
+        return stored
+
+    async def _end(self, waiter: Waiter, record: Record) -> Stored:
+        """What ended; late news of what the id was before does not concern this caller."""
+        stored = await waiter
+        while stored.record.version < record.version:
+            with self._front.latch.watch(record.id) as again:
+                stored = await again
         return stored
 
 

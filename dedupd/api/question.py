@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from dedupd import fingerprint, token
 from dedupd.api.auth import Identity, without_identity
-from dedupd.api.hop import forwarded
+from dedupd.api.hop import as_text, forwarded
 from dedupd.cloud import routes
 from dedupd.exchange import Call, Headers, Payload, without
 from dedupd.fingerprint import Fingerprint
@@ -35,7 +35,11 @@ class Question:
     body: bytes
 
     def draft(self, keys: Keys, now: float) -> tuple[Record, bytes]:
-        """The record and the sealed payload of a claim at the time ``now``."""
+        """The record and the sealed payload of a claim at the time ``now``.
+
+        Raises:
+            BadRequest: a header would reach Nova as other bytes than those that came in.
+        """
         record = Record(
             id=self.id,
             birth=os.urandom(8).hex(),
@@ -48,6 +52,7 @@ class Question:
             created_at=now,
         )
         headers = without(without_identity(self.headers), _NOT_FOR_NOVA)
+        as_text(headers)
         call = Call(method="POST", target=self.target, headers=headers, body=self.body)
         return record, seal_payload(keys, record, Payload(call=call, seed=os.urandom(16)))
 

@@ -34,6 +34,14 @@ PRAGMA temp_store = MEMORY;
 PRAGMA cache_size = -16384;           -- KiB: bounds the memory, however many records there are
 PRAGMA cache_spill = OFF;             -- nothing is written before COMMIT, which a thread does
 PRAGMA journal_size_limit = 67108864; -- bytes
+PRAGMA wal_autocheckpoint = 0;        -- but for the server's writer
+"""
+
+CHECKPOINT_PAGES = 1000
+"""How long the WAL grows before the server's writer, and nobody else, moves it into the database.
+
+One connection alone does so: before SQLite 3.51.3, two at once could, very rarely, corrupt the
+database (https://sqlite.org/wal.html#walresetbug).
 """
 
 _HEADER = struct.Struct(">16s44xI4xI28x")
@@ -85,6 +93,7 @@ def open_to_serve(path: Path, identity_check: str) -> Files:
             _create(path, identity_check)
         _check(path, identity_check, deep=True)
         files = _connect(path, held)
+        files.writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         files.writer.execute(RETIRE_ALL)
         return files
 

@@ -58,8 +58,8 @@ class Write(Generic[T]):
         """
         try:
             self.result = self.operation(cursor, version)
-        except sqlite3.DataError as error:
-            self.error = error
+        except sqlite3.DataError as error:  # a value larger than SQLite takes
+            self.error = StoreUnavailable(f"The record cannot be stored: {error}.")
         except sqlite3.Error:
             raise
         except Exception as error:  # noqa: BLE001 # raised again where the caller awaits it

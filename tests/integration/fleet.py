@@ -12,9 +12,6 @@ from typing import Any
 
 import aiohttp
 
-ANSWER_SECONDS = 60.0
-"""How long an order may stay without an answer."""
-
 _PATIENCE = (0.5, 4.0)
 """Between how many seconds, at random, a client gives up one try."""
 
@@ -61,9 +58,13 @@ class Answer:
     unknown: bool = False
 
     @property
-    def json(self) -> Any:
-        """The body read as JSON."""
-        return json.loads(self.body)
+    def json(self) -> dict[str, Any]:
+        """The body read as a JSON object; empty where it is none."""
+        try:
+            found = json.loads(self.body)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 @dataclass
@@ -81,8 +82,8 @@ class Fleet:
     chance: random.Random
     answers: dict[Order, list[Answer]] = field(default_factory=dict)
     """Every answer that ended an order's repeats."""
-    open: set[Order] = field(default_factory=set)
-    """Orders without an answer so far."""
+    open: dict[Order, str] = field(default_factory=dict)
+    """Orders without an answer so far, and what came of their last try."""
     tries: int = 0
     unexpected: list[str] = field(default_factory=list)
 
@@ -103,29 +104,21 @@ class Fleet:
         for order in orders:
             if stop.is_set():
                 return
-            self.open.add(order)
+            self.open[order] = "never tried"
             callers = self.chance.choice((1, 1, 2, 3))
-            tries = (self._until_answered(session, order) for _ in range(callers))
-            found = [answer for answer in await asyncio.gather(*tries) if answer is not None]
+            found = await asyncio.gather(
+                *(self._until_answered(session, order) for _ in range(callers))
+            )
             self.answers.setdefault(order, []).extend(found)
-            self.open.discard(order)
+            del self.open[order]
 
-    async def _until_answered(self, session: aiohttp.ClientSession, order: Order) -> Answer | None:
-        """The answer; None: there was none in time, and ``unexpected`` says what came instead."""
-        last = ""
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                while True:
-                    answer, last = await self._try(session, order)
-                    if answer is not None:
-                        return answer
-                    await asyncio.sleep(self.chance.uniform(*_PAUSE))
-        except TimeoutError:
-            self.unexpected.append(f"{order.client_token}: not answered; the last try: {last}")
-            return None
+    async def _until_answered(self, session: aiohttp.ClientSession, order: Order) -> Answer:
+        while (answer := await self._try(session, order)) is None:
+            await asyncio.sleep(self.chance.uniform(*_PAUSE))
+        return answer
 
-    async def _try(self, session: aiohttp.ClientSession, order: Order) -> tuple[Answer | None, str]:
-        """One try: the answer, if it is one, and what came, for people."""
+    async def _try(self, session: aiohttp.ClientSession, order: Order) -> Answer | None:
+        """One try; None: it was not answered yet."""
         self.tries += 1
         patience = aiohttp.ClientTimeout(total=self.chance.uniform(*_PATIENCE))
         version = f"compute {order.microversion}"
@@ -135,9 +128,11 @@ class Fleet:
                 self.url + order.path, json=order.body, headers=headers, timeout=patience
             ) as response:
                 body = await response.read()
-                return self._taken(order, response, body), f"{response.status} {body!r}"
+                self.open[order] = f"{response.status} {body!r}"
+                return self._taken(order, response, body)
         except (aiohttp.ClientError, TimeoutError) as error:
-            return None, repr(error)
+            self.open[order] = repr(error)
+            return None
 
     def _taken(self, order: Order, response: aiohttp.ClientResponse, body: bytes) -> Answer | None:
         outcome = response.headers.get("Idempotency-Status")

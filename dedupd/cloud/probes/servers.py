@@ -143,11 +143,13 @@ class ServerProbe:
             if "reservation_id" in body:
                 return Resource(type="reservation", id=body["reservation_id"])
             made = body["server"]
-            link = str(made["links"][0]["href"])
+            resource = Resource(
+                "server", made["id"], _display_name(errand), str(made["links"][0]["href"])
+            )
             self._answers_carry_password = "adminPass" in made
         except (*NOT_JSON, KeyError, IndexError, TypeError):
             return None
-        return Resource("server", made["id"], _display_name(errand), link)
+        return resource
 
     async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:
         """Delete the server, if it still carries this request's mark."""
@@ -338,12 +340,16 @@ def _rows(answer: Answer) -> list[Row]:
 
 
 async def _bare_list(errand: Errand, asker: Asker) -> list[Row]:
-    """Nova leaves the servers of a cell that is down out of every list but a bare one."""
+    """Nova leaves the servers of a cell that is down out of every list but a bare one.
+
+    The service user is shown every project's; a mark in another project would be a forgery.
+    """
     answer = await asker.as_caller(f"{errand.modern_root}/servers/detail", ASKING)
-    if answer.status in REFUSED:
-        target = f"{errand.modern_root}/servers/detail?all_tenants=1"
-        answer = await asker.as_service(target, ASKING)
-    return _rows(answer)
+    if answer.status not in REFUSED:
+        return _rows(answer)
+    target = f"{errand.modern_root}/servers/detail?all_tenants=1"
+    rows = _rows(await asker.as_service(target, ASKING))
+    return [row for row in rows if row.tenant_id == errand.record.project_id]
 
 
 def _hides_some(errand: Errand, everything: list[Row]) -> bool:

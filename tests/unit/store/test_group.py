@@ -122,7 +122,8 @@ class TestErrors:
                 return_exceptions=True,
             )
             await group.close()
-        assert isinstance(outcomes[1], sqlite3.DataError)
+        assert isinstance(outcomes[1], StoreUnavailable)
+        assert "cannot be stored: string or blob too big" in str(outcomes[1])
         assert rows(path) == ["a", "b"]
 
     async def test_of_the_database_fail_the_batch_and_leave_nothing(self, path: Path) -> None:

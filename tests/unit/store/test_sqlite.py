@@ -291,6 +291,34 @@ def _values(statement: str) -> tuple[object, ...] | dict[str, object]:
     return (None,) * statement.count("?")
 
 
+class TestLog:
+    async def test_only_the_servers_writer_moves_it_into_the_database(
+        self, store: SqliteStore, path: Path
+    ) -> None:
+        tool = SqliteStore(path, identity_check=IDENTITY, exclusive=False)
+        await tool.open()
+        found = []
+        for opened in (store._opened, tool._opened):
+            assert opened is not None
+            for connection in (opened.files.writer, opened.files.looker, opened.files.scanner):
+                found += connection.execute("PRAGMA wal_autocheckpoint").fetchall()
+        await tool.close()
+        assert found == [(1000,), (0,), (0,), (0,), (0,), (0,)]
+
+    async def test_each_commit_reaches_the_disk(self, store: SqliteStore) -> None:
+        assert writer(store).execute("PRAGMA synchronous").fetchall() == [(2,)]  # FULL
+        assert writer(store).execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+
+    async def test_it_does_not_grow_without_end(self, store: SqliteStore, path: Path) -> None:
+        for start in range(0, 2000, 100):
+            await asyncio.gather(*(claimed(store, start + n) for n in range(100)))
+        assert size(path.with_name("records.db-wal")) < size(path)
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size
+
+
 class TestContents:
     async def test_a_pending_payload_is_deleted_for_good(
         self, store: SqliteStore, path: Path
