@@ -95,9 +95,10 @@ class Store(Protocol):
         """Put ``after`` in the place of ``before`` if nothing has changed in between.
 
         One atomic operation: compares ``before.version`` (and birth), and, where ``worker`` is
-        named, that this worker's lease is alive. ``result`` is stored with it. A record that has
-        ended loses its payload, a tombstone also its result. When a record stops being awaited
-        (it has ended, or is unknown), that is published to every ``on_completion``.
+        named, that this worker's lease is alive. ``result`` is stored with it; without one, what
+        is stored stays. A record that has ended loses its payload, a tombstone also its result.
+        When a record stops being awaited (it has ended, or is unknown), that is published to
+        every ``on_completion``, with the result that was given here.
 
         Returns:
             The record as written, with its new version; None where it was not written.
@@ -113,10 +114,17 @@ class Store(Protocol):
         """
 
     async def overdue(self, now: float, limit: int) -> list[Record]:
-        """Records whose ``expires_at`` is past, at most ``limit``; no tombstone is skipped."""
+        """Records with ``expires_at`` <= ``now``, at most ``limit``, the earliest first.
+
+        No tombstone is skipped.
+        """
 
     async def find(self, query: Query) -> list[Record]:
-        """Records by a query, newest first."""
+        """Records by a query, in the order of their claims, the newest first.
+
+        Raises:
+            NotFound: the marker names no record of the query's project.
+        """
 
     async def depth(self) -> Depth:
         """How many are pending."""

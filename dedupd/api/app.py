@@ -67,8 +67,7 @@ def own_resources(status: Status, health: Health) -> Starlette:
     requests = answers.STATUS_PATH.rstrip("/")
     routes = [
         Route(requests, status.index, methods=["GET"]),
-        Route(requests + "/{name:path}", status.show, methods=["GET"]),
-        Route(requests + "/{name:path}", status.cancel, methods=["DELETE"]),
+        Route(requests + "/{name:path}", status.one, methods=["GET", "DELETE"]),
         Route("/healthz/live", health.live, methods=["GET"]),
         Route("/healthz/ready", health.ready, methods=["GET"]),
         Route("/metrics", health.prometheus, methods=["GET"]),
@@ -89,9 +88,10 @@ async def _own_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     """Starlette's own: no such path, or not with this method."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    kind = _HTTP_ERRORS.get(status, DedupdError)
-    return await _own_error(request, kind(f"{request.method} {request.url.path} is not there."))
+    known = error if isinstance(error, HTTPException) else HTTPException(500)
+    kind = _HTTP_ERRORS.get(known.status_code, DedupdError)
+    message = f"{request.method} {request.url.path} is not there."
+    return await _own_error(request, kind(message, headers=known.headers))
 
 
 async def _answer_error(scope: Scope, send: Send, error: DedupdError) -> None:

@@ -11,7 +11,17 @@ from dedupd.errors import BadRequest
 
 _ASYNC = "respond-async"
 _WAIT = "wait"
-_PREFERENCE = re.compile(r'\s*([A-Za-z0-9!#$%&\'*+.^_`|~-]+)\s*(?:=\s*("[^"]*"|[^;,\s]*))?\s*')
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_PREFERENCE = re.compile(
+    rf"""\s*(?:
+        (?P<name>[A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*
+        (?:=\s*(?P<value>{_QUOTED}|[^;,\s"]*)\s*)?
+        (?:;(?:[^,"]|{_QUOTED})*)?              # parameters
+    )?(?:,|$)                                   # a list may have empty members (RFC 9110, 5.6.1)
+    """,
+    re.VERBOSE,
+)
+"""One member of the list, with the comma behind it."""
 
 
 class Preference(msgspec.Struct, frozen=True):
@@ -34,8 +44,7 @@ def parse(headers: Iterable[tuple[bytes, bytes]]) -> Preference:
     found: dict[str, str] = {}
     for name, value in headers:
         if name == b"prefer":
-            for item in value.decode("latin-1").split(","):
-                _read(item.partition(";")[0], found)
+            _read(value.decode("latin-1"), found)
     if not found:
         return NONE
     if found.get(_ASYNC):
@@ -49,13 +58,15 @@ def parse(headers: Iterable[tuple[bytes, bytes]]) -> Preference:
     return Preference(_ASYNC in found, None if wait is None else float(wait))
 
 
-def _read(item: str, found: dict[str, str]) -> None:
-    if not item.strip():  # a list may have empty members (RFC 9110, 5.6.1)
-        return
-    match = _PREFERENCE.fullmatch(item)
-    if match is None:
-        raise BadRequest(
-            f"Prefer is malformed at {item.strip()[:40]!r}: it is a list of names, each with a "
-            "value or without (RFC 7240), as in Prefer: respond-async, wait=10"
-        )
-    found.setdefault(match[1].lower(), (match[2] or "").strip('"'))
+def _read(text: str, found: dict[str, str]) -> None:
+    place = 0
+    while place < len(text):
+        match = _PREFERENCE.match(text, place)
+        if match is None:
+            raise BadRequest(
+                f"Prefer is malformed at {text[place:].strip()[:40]!r}: it is a list of names, "
+                "each with a value or without (RFC 7240), as in Prefer: respond-async, wait=10"
+            )
+        if match["name"]:
+            found.setdefault(match["name"].lower(), (match["value"] or "").strip('"'))
+        place = match.end()

@@ -53,9 +53,10 @@ class Status:
         """GET: the project's requests, newest first; ``state``, ``limit``, ``marker``."""
         identity = await self._authenticate(request)
         limit = _limit(request.query_params.get("limit", "100"))
+        wanted = [_state(name) for name in request.query_params.getlist("state")]
         query = Query(
             project_id=identity.project_id,
-            states=frozenset(_state(name) for name in request.query_params.getlist("state")),
+            states=frozenset(wanted or _STATES.values()),
             marker=request.query_params.get("marker"),
             limit=limit,
         )
@@ -63,9 +64,13 @@ class Status:
         body: dict[str, Any] = {"requests": [describe(record) for record in records]}
         if len(records) == limit:
             more = f"{STATUS_PATH.rstrip('/')}?limit={limit}&marker={records[-1].id}"
-            states = "".join(f"&state={state.label}" for state in sorted(query.states))
+            states = "".join(f"&state={state.label}" for state in wanted)
             body["requests_links"] = [{"rel": "next", "href": more + states}]
         return _json(body)
+
+    async def one(self, request: Request) -> Response:
+        """GET or DELETE of one request: see ``show`` and ``cancel``."""
+        return await (self.cancel if request.method == "DELETE" else self.show)(request)
 
     async def show(self, request: Request) -> Response:
         """GET: one request by its token or its id; ``live=true`` asks Nova for the resource."""

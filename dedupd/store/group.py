@@ -25,7 +25,7 @@ Operation = Callable[[sqlite3.Cursor, int], T]
 """Changes one thing with one statement; is given a version that no other write has or had."""
 
 BATCH = 100
-"""The most operations in one transaction: some 2 ms of statements in the event loop."""
+"""The most operations in one transaction: some 1 ms of statements in the event loop."""
 
 HANGS = "its disk does not answer"
 MOVED = "its file was moved or deleted while it was in use; put it back, or restart dedupd"

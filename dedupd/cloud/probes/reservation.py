@@ -65,11 +65,10 @@ async def _deduced(
         listed = document(await asker.as_caller(target, _ASKING), "Listing servers")
         return any(row["id"] == server_id for row in listed["servers"])
 
-    bits = await asyncio.gather(
-        *(matches(_pattern(place, bit)) for place in range(LENGTH) for bit in range(BITS))
-    )
-    places = (bits[start : start + BITS] for start in range(0, len(bits), BITS))
-    numbers = [sum(set_ << bit for bit, set_ in enumerate(place)) for place in places]
+    numbers: list[int] = []
+    for place in range(LENGTH):  # a place at a time: forty-eight questions at once are a burst
+        bits = await asyncio.gather(*(matches(_pattern(place, bit)) for bit in range(BITS)))
+        numbers.append(sum(answer << bit for bit, answer in enumerate(bits)))
     if any(number >= len(ALPHABET) for number in numbers):
         return None
     reservation = PREFIX + "".join(ALPHABET[number] for number in numbers)

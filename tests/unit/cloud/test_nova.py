@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -13,9 +13,9 @@ from dedupd.api.passthrough import open_upstream
 from dedupd.cloud.nova import Nova
 from dedupd.exchange import Call, Headers
 from dedupd.ports import Lost, NotSent
+from tests.unit.upstreams import Handler, free_port, upstream
 
 DEADLINE = 30.0
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Clouds = Callable[..., Awaitable[Nova]]
 OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nX-A: 1\r\nx-a: 2\r\n\r\nok"
 HOST = (b"Host", b"nova.example.org")
@@ -23,66 +23,6 @@ HOST = (b"Host", b"nova.example.org")
 
 def post(target: str = "/v2.1/servers", body: bytes = b"{}", headers: Headers = (HOST,)) -> Call:
     return Call("POST", target, headers, body)
-
-
-class Upstream:
-    """A server that notes each request and answers as it is told to."""
-
-    def __init__(self, answer: Handler) -> None:
-        self.heads: list[bytes] = []
-        self.bodies: list[bytes] = []
-        self.url = ""
-        self._answer = answer
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = [
-                    int(line.split(b":")[1])
-                    for line in head.split(b"\r\n")
-                    if line.lower().startswith(b"content-length")
-                ]
-                self.heads.append(head)
-                self.bodies.append(await reader.readexactly(length[0] if length else 0))
-                await self._answer(reader, writer)
-
-    @property
-    def fields(self) -> list[bytes]:
-        """The last request's header fields, without the request line."""
-        return self.heads[-1].rstrip(b"\r\n").split(b"\r\n")[1:]
-
-
-@asynccontextmanager
-async def upstream(answer: Handler | bytes) -> AsyncIterator[Upstream]:
-    async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert isinstance(answer, bytes)
-        writer.write(answer)
-        await writer.drain()
-
-    tasks: set[asyncio.Task[None]] = set()
-    served = Upstream(say if isinstance(answer, bytes) else answer)
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        tasks.add(task)
-        try:
-            await served.serve(reader, writer)
-        finally:
-            tasks.discard(task)
-            writer.close()
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    served.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield served
-    finally:
-        server.close()
-        pending = set(tasks)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
 
 
 @pytest.fixture
@@ -95,13 +35,6 @@ async def cloud() -> AsyncIterator[Clouds]:
             return Nova(session, url, connect)
 
         yield opened
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 class TestExchange:
