@@ -34,7 +34,7 @@ OPTIONS = [
     cfg.Opt(
         "certfile",
         type=values.Parsed(values.parse_file, "path"),
-        help="dedupd's own certificate (PEM), with amqps://, where the broker asks for one. It may "
+        help="The certificate (PEM) that dedupd shows, with amqps://, where the broker asks for one. It may "
         "be followed by its key.",
     ),
     cfg.Opt(

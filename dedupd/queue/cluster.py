@@ -25,7 +25,7 @@ class Cluster:
     def __init__(self, settings: QueueSettings) -> None:
         brokers = settings.url.brokers
         self._settings = settings
-        self._brokers = deque(random.sample(brokers, len(brokers)))  # noqa: S311 - no secret
+        self._brokers = deque(random.sample(brokers, len(brokers)))
 
     def connect(self) -> AmqpBroker:
         """A connection to the first that takes it.

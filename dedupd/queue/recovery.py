@@ -9,6 +9,7 @@ from dedupd.errors import ConfigError
 from dedupd.ports import QueueUnavailable
 from dedupd.queue import policies
 from dedupd.queue.kombu import KombuQueue
+from dedupd.queue.link import Link
 
 LOG = logging.getLogger(__name__)
 
@@ -26,8 +27,9 @@ class RecoveringQueue(KombuQueue):
     async def open(self) -> None:
         """See ``Queue.open``; if it is open, nothing happens."""
         await super().open()
-        if self._keeper is None:
-            self._keeper = asyncio.create_task(self._keep_connected(), name="queue")
+        if self._keeper is None and self._link is not None:
+            keeping = self._keep_connected(self._link)
+            self._keeper = asyncio.create_task(keeping, name="queue")
 
     async def close(self) -> None:
         """See ``Queue.close``; called again, or by several, it returns when it is closed."""
@@ -37,8 +39,8 @@ class RecoveringQueue(KombuQueue):
             await asyncio.wait([keeper])
         await super().close()
 
-    async def _keep_connected(self) -> None:
-        await self._until_ended()
+    async def _keep_connected(self, link: Link) -> None:
+        await _until_ended(link)
         while True:
             async for attempt in policies.reconnecting():
                 with attempt:
@@ -53,16 +55,16 @@ class RecoveringQueue(KombuQueue):
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
-            await self._join()
+            link = await self._join()
         except (QueueUnavailable, ConfigError) as error:
             LOG.warning("the queue is not connected, and tried again: %s", error)
             raise QueueUnavailable(error.message) from None
         LOG.info("the queue is connected again")
-        await self._until_ended()
+        await _until_ended(link)
         if loop.time() - begun < policies.STEADY_SECONDS:
             raise QueueUnavailable("The queue's connection did not last.")
 
-    async def _until_ended(self) -> None:
-        assert self._link is not None
-        await self._link.until_ended()
-        LOG.warning("the queue's connection has ended: %s", self._link.reason)
+
+async def _until_ended(link: Link) -> None:
+    await link.until_ended()
+    LOG.warning("the queue's connection has ended: %s", link.reason)

@@ -18,8 +18,7 @@ _CURES: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.NotAllowed, "correct the virtual host in [queue] url, or grant access to it"),
     (
         exceptions.PreconditionFailed,
-        "delete that queue (its messages are only hints, and are published again), or choose "
-        "another [queue] name",
+        "delete that queue (what it holds is published again), or choose another [queue] name",
     ),
 )
 """Who says no, and what changes that; anything else may pass by itself."""
@@ -41,15 +40,15 @@ def explained(place: str) -> Iterator[None]:
         raise _explained(place, error) from error
 
 
-def _explained(place: str, error: Exception) -> DedupdError:
+def _explained(place: str, error: exceptions.AMQPError | OSError) -> DedupdError:
     for kind, cure in _CURES:
         if isinstance(error, kind):
             return ConfigError(f"The broker {place}: {_said(error)}: {cure}.")
     return QueueUnavailable(f"The broker {place} is away: {_said(error)}.")
 
 
-def _said(error: Exception) -> str:
+def _said(error: exceptions.AMQPError | OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is refused, {error.verify_message}"
-    text = error.reply_text if isinstance(error, exceptions.AMQPError) else error.strerror
-    return str(text or error or type(error).__name__).rstrip(".")
+    text = error.strerror if isinstance(error, OSError) else error.reply_text
+    return str(text or error).rstrip(".") or type(error).__name__
