@@ -34,8 +34,8 @@ OPTIONS = [
     cfg.Opt(
         "certfile",
         type=values.Parsed(values.parse_file, "path"),
-        help="The certificate (PEM) that dedupd shows, with amqps://, where the broker asks for one. It may "
-        "be followed by its key.",
+        help="The certificate (PEM) that dedupd shows, with amqps://, where the broker asks for "
+        "one. It may be followed by its key.",
     ),
     cfg.Opt(
         "keyfile",
