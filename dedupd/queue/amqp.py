@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from amqp import spec
 from amqp.basic_message import Message
@@ -16,6 +16,7 @@ from dedupd.queue import policies
 from dedupd.queue.broker import Answers, Arrived, Broker, Command, Reply
 from dedupd.queue.refusal import explained
 from dedupd.queue.settlements import Settlements
+from dedupd.queue.unconfirmed import Unconfirmed
 from dedupd.queue.wire import Wire, WiredTransport
 
 LOG = logging.getLogger(__name__)
@@ -30,45 +31,53 @@ PERSISTENT = 2
 """AMQP's delivery mode of a message that outlives the broker's process."""
 
 
+class _Sent(NamedTuple):
+    """Who waits for a message's confirmation, and the tag of the one that it takes the place of."""
+
+    reply: Reply | None
+    replaces: int | None
+
+
 class AmqpBroker(Broker):
     """One connection to one RabbitMQ.
 
+    A message that is handed back, be it because the connection is closed, is published anew and
+    then acknowledged: RabbitMQ's own way would count it as delivered in vain, though nobody has
+    died of it, and would not say when it is there again.
+
     Args:
-        host, port, login: Where it is, and as whom: kombu's options ``userid``, ``password``,
-            ``virtual_host``, and ``ssl``.
-        name: The queue; its exchange and queue of dead letters end in ``.dead``.
+        host, port: Where it is.
+        name: The queue; its exchange and its queue of dead letters end in ``.dead``.
         delivery_limit: How often a message may be delivered in vain before it goes there.
+        login: kombu's options: ``userid``, ``password``, ``virtual_host``, ``ssl``,
+            ``connect_timeout``, ``heartbeat``.
 
     Raises:
         QueueUnavailable: it cannot be reached, or breaks off.
         ConfigError: it refuses, and will go on to do so until somebody changes something.
     """
 
-    patience = policies.HEARTBEAT_SECONDS / 4
-
     def __init__(
         self, host: str, port: int, name: str, delivery_limit: int, login: dict[str, Any]
     ) -> None:
         self._place = f"{host}:{port}"
         self._delivery_limit = delivery_limit
-        self._unconfirmed: dict[int, Reply | None] = {}
-        self._published = 0
+        self._unconfirmed: Unconfirmed[_Sent] = Unconfirmed()
         self._settlements = Settlements()
+        self._unsettled: dict[int, str] = {}
         self._next_beat = 0.0
-        seconds = policies.DEADLINE_SECONDS
         options = {
-            "read_timeout": seconds,
-            "write_timeout": seconds,
+            "read_timeout": policies.DEADLINE_SECONDS,
+            "write_timeout": policies.DEADLINE_SECONDS,
             "on_blocked": self._blocked,
             "on_unblocked": self._unblocked,
         }
+        login = {"heartbeat": policies.HEARTBEAT_SECONDS} | login
+        self._beat_seconds: float = login["heartbeat"] / 4
+        self.patience = self._beat_seconds
         with explained(self._place):
             super().__init__(
-                *(host, name, WiredTransport),
-                port=port,
-                heartbeat=policies.HEARTBEAT_SECONDS,
-                transport_options=options,
-                **login,
+                host, name, WiredTransport, port=port, transport_options=options, **login
             )
         # kombu's own reference would connect again by itself, to who knows what.
         self._amqp = self._channel.connection
@@ -102,78 +111,87 @@ class AmqpBroker(Broker):
     def _declare(self) -> None:
         channel, name = self._channel, self._name
         dead = f"{name}.dead"
-        channel.exchange_declare(dead, "fanout", durable=True, auto_delete=False)
-        channel.queue_declare(
-            dead,
-            durable=True,
-            auto_delete=False,
-            arguments={"x-queue-type": "quorum", "x-max-length": DEAD_LETTERS},
-        )
+        durable = {"durable": True, "auto_delete": False}
+        quorum = {"x-queue-type": "quorum"}
+        channel.exchange_declare(dead, "fanout", **durable)
+        channel.queue_declare(dead, arguments=quorum | {"x-max-length": DEAD_LETTERS}, **durable)
         channel.queue_bind(dead, dead)
-        channel.queue_declare(
-            name,
-            durable=True,
-            auto_delete=False,
-            arguments={
-                "x-queue-type": "quorum",
-                "x-delivery-limit": self._delivery_limit,
-                "x-dead-letter-exchange": dead,
-                "x-dead-letter-strategy": "at-least-once",
-                "x-overflow": "reject-publish",  # at-least-once demands it
-            },
-        )
+        limit = {
+            "x-delivery-limit": self._delivery_limit,
+            "x-dead-letter-exchange": dead,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",  # at-least-once demands it
+        }
+        channel.queue_declare(name, arguments=quorum | limit, **durable)
         channel.confirm_select()
         channel.events["basic_ack"].add(self._confirmed)
         channel.events["basic_nack"].add(self._rejected)
 
     def _publish(self, request_id: str, reply: Reply | None) -> None:
-        if len(self._unconfirmed) >= MAX_UNCONFIRMED:
+        if len(self._unconfirmed) < MAX_UNCONFIRMED:
+            self._send(request_id, _Sent(reply, replaces=None))
+        else:
             text = f"The broker {self._place} has {MAX_UNCONFIRMED} messages to confirm already."
             self._answer(reply, QueueUnavailable(text))
-            return
-        self._published += 1
-        self._unconfirmed[self._published] = reply
-        message = Message(request_id, delivery_mode=PERSISTENT)
-        # Mandatory: RabbitMQ confirms what belongs to no queue, too, unless it must return it.
+
+    def _send(self, request_id: str, sent: _Sent) -> None:
+        """Publish, mandatory: else RabbitMQ would confirm even what no queue takes."""
+        self._unconfirmed.published(sent)
         self._channel.send_method(
-            spec.Basic.Publish, "Bssbb", (0, "", self._name, True, False), message
+            spec.Basic.Publish,
+            "Bssbb",
+            (0, "", self._name, True, False),
+            Message(request_id, delivery_mode=PERSISTENT),
         )
 
     def _confirmed(self, number: int, multiple: bool) -> None:
-        for reply in self._replies(number, multiple):
-            self._answer(reply)
+        for sent in self._unconfirmed.take(number, multiple):
+            self._answer(sent.reply)
+            if sent.replaces is not None:
+                self._settlements.acknowledged(sent.replaces)
 
     def _rejected(self, number: int, multiple: bool) -> None:
-        for reply in self._replies(number, multiple):
+        for sent in self._unconfirmed.take(number, multiple):
             text = f"The broker {self._place} did not take the message: try again later."
-            self._answer(reply, QueueUnavailable(text))
-
-    def _replies(self, number: int, multiple: bool) -> list[Reply | None]:
-        """The replies to one confirmation, which may stand for all before it too."""
-        waiting = self._unconfirmed
-        if not multiple:
-            return [waiting.pop(number)] if number in waiting else []
-        numbers = [each for each in waiting if each <= number]
-        return [waiting.pop(each) for each in numbers]
+            self._answer(sent.reply, QueueUnavailable(text))
+            if sent.replaces is not None:
+                self._reject(sent.replaces, requeue=True)
 
     def _arrive(self, message: Any) -> None:
         self._settlements.arrived(message.delivery_tag)
         super()._arrive(message)
 
-    def _acknowledge(self, tag: Any) -> None:
-        self._settlements.acknowledged(tag)
+    def _take_in(self, request_id: str, tag: int) -> None:
+        self._unsettled[tag] = request_id
+        super()._take_in(request_id, tag)
 
-    def _refuse(self, tag: Any, *, requeue: bool) -> None:
-        super()._refuse(tag, requeue=requeue)
+    def _acknowledge(self, tag: int) -> None:
+        if self._unsettled.pop(tag, None) is not None:
+            self._settlements.acknowledged(tag)
+
+    def _hand_back(self, tag: int) -> None:
+        request_id = self._unsettled.pop(tag, None)
+        if request_id is not None:  # else all was handed back for the end
+            self._send(request_id, _Sent(None, replaces=tag))
+
+    def _reject(self, tag: int, *, requeue: bool) -> None:
+        super()._reject(tag, requeue=requeue)
         self._settlements.refused(tag)
+
+    def _cancel(self, consumer: str) -> None:
+        """Cancel, and take in what was on its way: RabbitMQ says that it is done before it is."""
+        self._channel.basic_cancel(consumer, nowait=True)
+        self._channel.basic_qos(0, 1, False)  # answered when all before it is done
 
     def _acknowledge_all(self) -> None:
         for tag, multiple in self._settlements.take():
             self._channel.basic_ack(tag, multiple=multiple)
 
     def _finish(self) -> None:
-        """Say what is unsaid, and hear what is unconfirmed."""
-        self._acknowledge_all()
+        """Hand back what is unsettled, and hear what is unconfirmed."""
+        self.cancel(None, None)
+        for tag in [*self._unsettled]:
+            self._hand_back(tag)
         deadline = time.monotonic() + policies.DEADLINE_SECONDS
         while self._unconfirmed and time.monotonic() < deadline:
             self._amqp.blocking_read()
@@ -181,7 +199,7 @@ class AmqpBroker(Broker):
     def _beat(self) -> None:
         now = time.monotonic()
         if now >= self._next_beat:
-            self._next_beat = now + policies.HEARTBEAT_SECONDS / 4
+            self._next_beat = now + self._beat_seconds
             self._amqp.heartbeat_tick()
 
     def _drain(self) -> None:

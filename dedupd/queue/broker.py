@@ -135,7 +135,7 @@ class Broker:
     def cancel(self, _argument: None, reply: Reply | None) -> None:
         """Let no more messages come in; those that have come can still be settled."""
         if self._consumer:
-            self._channel.basic_cancel(self._consumer)
+            self._cancel(self._consumer)
             self._consumer = ""
         self._answer(reply)
 
@@ -151,7 +151,7 @@ class Broker:
 
     def hand_back(self, tag: Any, reply: Reply | None) -> None:
         """Give a message back to the queue."""
-        self._refuse(tag, requeue=True)
+        self._hand_back(tag)
         self._answer(reply)
 
     def _declare(self) -> None:
@@ -167,8 +167,14 @@ class Broker:
     def _acknowledge(self, tag: Any) -> None:
         self._channel.basic_ack(tag)
 
-    def _refuse(self, tag: Any, *, requeue: bool) -> None:
+    def _hand_back(self, tag: Any) -> None:
+        self._reject(tag, requeue=True)
+
+    def _reject(self, tag: Any, *, requeue: bool) -> None:
         self._channel.basic_reject(tag, requeue=requeue)
+
+    def _cancel(self, consumer: str) -> None:
+        self._channel.basic_cancel(consumer)
 
     def _finish(self) -> None:
         """Do what must be done before the end."""
@@ -186,7 +192,10 @@ class Broker:
         body = message.body
         text = body.decode("ascii", "replace") if isinstance(body, bytes) else str(body)
         if _ID.fullmatch(text):
-            self._arrived.append((text, message.delivery_tag))
+            self._take_in(text, message.delivery_tag)
             return
         LOG.warning("queue %s: a message is no request's id, dropped: %.64r", self._name, text)
-        self._refuse(message.delivery_tag, requeue=False)
+        self._reject(message.delivery_tag, requeue=False)
+
+    def _take_in(self, request_id: str, tag: Any) -> None:
+        self._arrived.append((request_id, tag))

@@ -22,12 +22,13 @@ from tests.engines.certificates import Authority
 from tests.engines.ports import free_ports, is_free
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+CONTROL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 USER = "dedupd"
 PASSWORD = "geheim"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.02
-_LOG_LINES = 100
+_LOG_LINES = 40
 _BANNER = b"AMQP\x00\x00\x09\x01"
 
 
@@ -108,6 +109,21 @@ class RabbitMQ:
     def resume(self) -> None:
         """Let it go on after ``pause``."""
         self._processes[-1].send_signal(signal.SIGCONT)
+
+    def control(self, *command: str) -> None:
+        """Have rabbitmqctl do something.
+
+        Raises:
+            CalledProcessError: it could not.
+        """
+        node = self._environment()["RABBITMQ_NODENAME"]
+        subprocess.run(
+            [CONTROL, "--quiet", "--node", node, *command],
+            env=self._environment(),
+            check=True,
+            stdin=subprocess.DEVNULL,
+            timeout=START_SECONDS,
+        )
 
     def log(self) -> str:
         """The last lines that it wrote."""
