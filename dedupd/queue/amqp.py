@@ -98,10 +98,10 @@ class AmqpBroker(Broker):
         with explained(self._place):
             for operation, argument, reply in commands:
                 operation(self, argument, reply)
-            self._acknowledge_all()
             self._beat()
-            self._wire.flush()
+            self._say()
             self._drain()
+            self._say()
         return self._taken()
 
     def drop(self) -> None:
@@ -141,7 +141,7 @@ class AmqpBroker(Broker):
             spec.Basic.Publish,
             "Bssbb",
             (0, "", self._name, True, False),
-            Message(request_id, delivery_mode=PERSISTENT),
+            Message(request_id.encode(), delivery_mode=PERSISTENT),
         )
 
     def _confirmed(self, number: int, multiple: bool) -> None:
@@ -183,9 +183,11 @@ class AmqpBroker(Broker):
         self._channel.basic_cancel(consumer, nowait=True)
         self._channel.basic_qos(0, 1, False)  # answered when all before it is done
 
-    def _acknowledge_all(self) -> None:
+    def _say(self) -> None:
+        """Send what has gathered; reading gathers some too."""
         for tag, multiple in self._settlements.take():
             self._channel.basic_ack(tag, multiple=multiple)
+        self._wire.flush()
 
     def _finish(self) -> None:
         """Hand back what is unsettled, and hear what is unconfirmed."""

@@ -28,6 +28,6 @@ def reconnecting() -> tenacity.AsyncRetrying:
     """Connect again, as often as it takes: many processes lose a broker at the same moment."""
     return tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(QueueUnavailable),
-        wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
         stop=tenacity.stop_never,
     )

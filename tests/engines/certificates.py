@@ -24,7 +24,7 @@ class Certificate:
 
 
 class Authority:
-    """It signs certificates for 127.0.0.1 and localhost; ``cafile`` is how it is known."""
+    """It signs certificates for 127.0.0.1, not for localhost; ``cafile`` is how it is known."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -53,7 +53,7 @@ class Authority:
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, authority: bool
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
-        hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        hosts = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)

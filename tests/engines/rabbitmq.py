@@ -1,7 +1,8 @@
 """A RabbitMQ of our own: private ports on loopback, private data; never the machine's instance.
 
 Debian's package is used, its service is not. Whatever happens to the tests, the kernel kills the
-broker when the process that started it dies (setpriv --pdeathsig).
+broker when the thread that started it dies (setpriv --pdeathsig), and that one lives as long as
+the process.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -52,6 +54,7 @@ class RabbitMQ:
         self._data = directory / "data"
         self._log = directory / "log"
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._launcher = ThreadPoolExecutor(max_workers=1)
         self._write_configuration(authority)
 
     def __enter__(self) -> Self:
@@ -60,6 +63,7 @@ class RabbitMQ:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._launcher.shutdown()
 
     @property
     def url(self) -> str:
@@ -78,9 +82,9 @@ class RabbitMQ:
             NotReady: it does not.
         """
         names = ["epmd", "-address", "127.0.0.1", "-port", str(self._names_port)]
-        self._launch(names)
+        self._launcher.submit(self._launch, names).result()
         self._wait_until(lambda: not is_free(self._names_port))
-        self._launch([SERVER])
+        self._launcher.submit(self._launch, [SERVER]).result()
         self._wait_until(self._answers)
 
     def kill(self) -> None:
@@ -212,9 +216,7 @@ class RabbitMQ:
 @cache
 def shared() -> RabbitMQ:
     """One for all tests of this process that leave it as it is; ``stop_shared`` ends it."""
-    broker = RabbitMQ(Path(tempfile.mkdtemp(prefix="dedupd-rabbitmq-")))
-    broker.start()
-    return broker
+    return RabbitMQ(Path(tempfile.mkdtemp(prefix="dedupd-rabbitmq-"))).__enter__()
 
 
 def stop_shared() -> None:
@@ -222,5 +224,5 @@ def stop_shared() -> None:
     if shared.cache_info().currsize:
         broker = shared()
         shared.cache_clear()
-        broker.stop()
+        broker.__exit__()
         shutil.rmtree(broker.directory)
