@@ -62,9 +62,9 @@ class KombuQueue:
             await self._ask(Broker.greet, None)
             if self._handler is not None:
                 await self._ask(Broker.consume, self._prefetch)
-        except BaseException:
+        except BaseException as error:
             link.abandon("it could not be opened")
-            if link.refusal is not None:
+            if isinstance(error, QueueUnavailable) and link.refusal is not None:
                 raise link.refusal from None
             raise
         return link

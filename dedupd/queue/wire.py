@@ -8,7 +8,6 @@ that has gathered.
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 from typing import Any
@@ -67,25 +66,23 @@ class Wire:
             if self.patient:
                 self.flush()
                 received: bytes = self._socket.recv(CHUNK)
-                return received
-            return self._receive_at_once()
+            elif self._has_tls:
+                received = self._receive_at_once()
+            else:
+                received = self._socket.recv(CHUNK, socket.MSG_DONTWAIT)
         except (BlockingIOError, ssl.SSLWantReadError):
-            raise TimeoutError("nothing has come from the broker") from None
-
-    def _receive_at_once(self) -> bytes:
-        if not self._has_tls:
-            received: bytes = self._socket.recv(CHUNK, socket.MSG_DONTWAIT)
-        elif self._socket.pending() or _is_readable(self._socket):
-            received = self._socket.recv(CHUNK)
-        else:
-            raise BlockingIOError
+            raise TimeoutError("it does not answer") from None
         return received
 
-
-def _is_readable(connected: Any) -> bool:
-    poll = select.poll()
-    poll.register(connected, select.POLLIN)
-    return bool(poll.poll(0))
+    def _receive_at_once(self) -> bytes:
+        """With TLS bytes may have come of which nothing can be read yet."""
+        seconds = self._socket.gettimeout()
+        self._socket.settimeout(0)
+        try:
+            received: bytes = self._socket.recv(CHUNK)
+        finally:
+            self._socket.settimeout(seconds)
+        return received
 
 
 class _Wired:

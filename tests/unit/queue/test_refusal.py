@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import ssl
+
+import pytest
+from amqp import exceptions
+
+from dedupd.errors import ConfigError, DedupdError
+from dedupd.ports import QueueUnavailable
+from dedupd.queue.refusal import explained
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (exceptions.AccessRefused("ACCESS_REFUSED - no"), ConfigError, "a:1: ACCESS_REFUSED - no"),
+        (exceptions.NotAllowed("no vhost"), ConfigError, "correct the virtual host"),
+        (exceptions.PreconditionFailed("other"), ConfigError, "a:1: other: delete that queue"),
+        (ssl.SSLError(1, "[SSL] wrong version number"), ConfigError, "a port for TLS"),
+        (ssl.SSLCertVerificationError(1, "x"), ConfigError, "its certificate is refused"),
+        (exceptions.NotFound("no queue"), QueueUnavailable, "a:1 is away: no queue."),
+        (exceptions.ConnectionForced("shutdown."), QueueUnavailable, "is away: shutdown."),
+        (exceptions.AMQPError(), QueueUnavailable, "AMQPError: unknown error"),
+        (ConnectionResetError(104, "Connection reset"), QueueUnavailable, "Connection reset."),
+        (OSError("Server unexpectedly closed"), QueueUnavailable, "Server unexpectedly closed."),
+        (TimeoutError(), QueueUnavailable, "is away: TimeoutError."),
+    ],
+)
+def test_what_is_said_of_an_error(error: Exception, kind: type[DedupdError], message: str) -> None:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        error.verify_message = "self-signed"
+    with pytest.raises(kind) as caught, explained("a:1"):
+        raise error
+    assert message in caught.value.message
+    assert caught.value.message.endswith(".")
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [QueueUnavailable("as it is"), LookupError("a bug")])
+def test_what_needs_no_explanation_stays(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, explained("a:1"):
+        raise error
+    assert caught.value is error
