@@ -14,6 +14,9 @@ CHECKED := $(wildcard dedupd tests bench)
 # These do no I/O, so that there is no excuse for a branch that no test takes.
 PURE := dedupd/request.py,dedupd/token.py,dedupd/fingerprint.py,dedupd/outcome.py
 
+# Debian's packages of what the tests start for themselves, on private ports.
+ENGINES := rabbitmq-server
+
 # Root installs Debian packages by itself; anyone else through sudo, where there is one.
 APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get --yes
 
@@ -29,6 +32,7 @@ demo: $(VENV)/installed ## a retry storm with lost answers and a kill, live, in 
 	exec $(BIN)/dedupd demo
 
 test: $(VENV)/installed-test ## every test, the real Nova's included
+	tests/engines/setup $(ENGINES)
 	PYTHON='$(PYTHON)' tests/nova/real/setup
 	$(BIN)/coverage erase
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=
@@ -36,6 +40,7 @@ test: $(VENV)/installed-test ## every test, the real Nova's included
 	$(BIN)/coverage report --fail-under=100 --include=$(PURE)
 
 unit: $(VENV)/installed-test ## the quick tests only, without the real Nova
+	tests/engines/setup $(ENGINES)
 	$(BIN)/pytest -n auto --dist loadfile $(wildcard tests/unit tests/contract)
 
 lint: $(VENV)/installed-test ## ruff and mypy --strict

@@ -177,6 +177,7 @@ class Queue(Protocol):
 
         Raises:
             QueueUnavailable: no broker within the connection's deadline.
+            ConfigError: it refuses: the credentials, the certificates, or the queue's properties.
         """
 
     async def close(self) -> None:

@@ -65,8 +65,5 @@ class Cluster:
             "certfile": settings.certfile,
             "keyfile": settings.keyfile,
         }
-        return {
-            "server_hostname": broker.host,
-            "cert_reqs": ssl.CERT_REQUIRED,
-            "tls_minimum_version": ssl.TLSVersion.TLSv1_2,
-        } | {name: str(path) for name, path in files.items() if path is not None}
+        given = {name: str(path) for name, path in files.items() if path is not None}
+        return {"server_hostname": broker.host, "cert_reqs": ssl.CERT_REQUIRED} | given
