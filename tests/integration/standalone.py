@@ -28,6 +28,7 @@ QUICK = {
     "nova.send_timeout": "6",
     "nova.settle_seconds": "6",
     "nova.retry_seconds": "5",
+    "nova.probe_seconds": "0.25",
     "worker.lease_seconds": "2",
     "worker.sweep_seconds": "0.2",
     "worker.stop_seconds": "5",
