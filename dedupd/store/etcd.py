@@ -23,7 +23,7 @@ import msgspec
 
 from dedupd.ports import Depth, Query, Stored, StoreUnavailable, Worker
 from dedupd.request import Record, State
-from dedupd.store import etcd_check, etcd_keys, etcd_requests
+from dedupd.store import etcd_check, etcd_keys, etcd_quota, etcd_requests
 from dedupd.store.etcd_cluster import OPERATION_SECONDS, Cluster
 from dedupd.store.etcd_keys import Head, Keys
 from dedupd.store.etcd_leases import Leases
@@ -45,6 +45,7 @@ class EtcdStore:
     ``prefix`` is what all keys begin with. ``identity_check`` is ``Keys.check``: a prefix keeps
     the one that it was first opened with. ``clock`` gives seconds since the epoch; a worker sees
     its own lease end by it, which is never later than etcd ends it for the others.
+    Where ``create`` is not set, it is refused unless it was opened with it before.
     ``known_bad`` lets a version of etcd be used that is known to lose acknowledged writes.
     """
 
@@ -55,11 +56,13 @@ class EtcdStore:
         prefix: str,
         identity_check: str,
         clock: Callable[[], float] = time.time,
+        create: bool = True,
         known_bad: bool = False,
     ) -> None:
         self._cluster = cluster
         self._keys = Keys(prefix)
         self._identity_check = identity_check
+        self._create = create
         self._known_bad = known_bad
         self._writes = GroupCommit(cluster, WRITES, OPERATION_SECONDS)
         self._reads = GroupCommit(cluster, READS, OPERATION_SECONDS)
@@ -73,7 +76,11 @@ class EtcdStore:
         await self._cluster.open()
         try:
             await etcd_check.check_versions(self._cluster, known_bad=self._known_bad)
-            await etcd_check.claim_prefix(self._cluster, self._keys.meta, self._identity_check)
+            await etcd_check.claim_prefix(
+                self._cluster, self._keys.meta, self._identity_check, create=self._create
+            )
+            if self._create:
+                await etcd_quota.warn_of_small_quota(self._cluster)
             self._completions.start()
         except BaseException:
             await self._cluster.close()

@@ -21,6 +21,10 @@ LAYOUT = 1
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
+class NoRecords(ConfigError):
+    """Nobody has used the prefix yet."""
+
+
 class Meta(msgspec.Struct, frozen=True):
     """What the prefix belongs to."""
 
@@ -79,25 +83,29 @@ async def check_versions(cluster: Cluster, *, known_bad: bool) -> None:
     LOG.warning("etcd: %s, which loses acknowledged writes when it is killed", members)
 
 
-async def claim_prefix(cluster: Cluster, key: bytes, identity: str) -> None:
-    """Take the prefix for this identity key, or make sure that it is this one's already.
+async def claim_prefix(cluster: Cluster, key: bytes, identity: str, *, create: bool) -> None:
+    """Make sure that the prefix is this identity key's; take it if it is nobody's and ``create``.
 
     Raises:
         ConfigError: it is another one's, or of another layout.
+        NoRecords: it is nobody's.
         StoreUnavailable: no answer in time.
     """
     ours = Meta(LAYOUT, identity)
     request = etcd_requests.transaction(
         [etcd_requests.is_absent(key)],
-        [etcd_requests.put(key, msgspec.json.encode(ours))],
+        [etcd_requests.put(key, msgspec.json.encode(ours))] if create else [],
         [etcd_requests.get(key)],
     )
     answer, _ = await cluster.ask("KV", "Txn", request)
-    if answer.succeeded:
-        return
-    found = etcd_requests.found(answer.responses[0])
-    if found is not None:
-        _compare(ours, found.key.decode(), found.value)
+    if not answer.succeeded:
+        [pair] = answer.responses[0].response_range.kvs
+        _compare(ours, pair.key.decode(), pair.value)
+    elif not create:
+        raise NoRecords(
+            f"[store] prefix: {cluster.subject} has no records of dedupd below it (no key "
+            f"{key.decode()}); start dedupd once, or name the prefix that it uses."
+        )
 
 
 def _compare(ours: Meta, name: str, value: bytes) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -44,6 +46,7 @@ _OPTIONS = (
     # Channels to one address would otherwise share a connection, and its credentials.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),
 )
 
 _STUBS = {
@@ -93,11 +96,26 @@ class Doubtful(StoreUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """How to speak TLS: PEM texts, None for the system's certificate authorities."""
+    """How to speak TLS: PEM files; without ``cafile``, the system's authorities."""
 
-    authorities: bytes | None = None
-    key: bytes | None = None
-    certificate: bytes | None = None
+    cafile: Path | None = None
+    keyfile: Path | None = None
+    certfile: Path | None = None
+
+    def of_channel(self) -> Any:
+        """What gRPC takes."""
+        return grpc.ssl_channel_credentials(
+            _read(self.cafile or ssl.get_default_verify_paths().cafile),
+            _read(self.keyfile),
+            _read(self.certfile),
+        )
+
+    def of_http(self) -> ssl.SSLContext:
+        """What an HTTP client takes."""
+        context = ssl.create_default_context(cafile=self.cafile)
+        if self.certfile is not None:
+            context.load_cert_chain(self.certfile, self.keyfile)
+        return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +142,7 @@ class Cluster:
         self.subject = f"The etcd cluster {','.join(endpoints)}"
         self.revision = 0
         """The newest revision that any answer has named."""
-        self._security = security
+        self.security = security
         self._credentials = credentials
         self._channels: list[Any] = []
         self._stubs: list[dict[str, Any]] = []
@@ -265,16 +283,17 @@ class Cluster:
             self._metadata = (*_REQUIRE_LEADER, ("token", answer.token))
 
     def _channel(self, endpoint: str) -> Any:
-        if self._security is None:
+        if self.security is None:
             return aio.insecure_channel(endpoint, options=_OPTIONS)
-        credentials = grpc.ssl_channel_credentials(
-            self._security.authorities, self._security.key, self._security.certificate
-        )
-        return aio.secure_channel(endpoint, credentials, options=_OPTIONS)
+        return aio.secure_channel(endpoint, self.security.of_channel(), options=_OPTIONS)
 
 
 _REQUIRE_LEADER = (("hasleader", "true"),)
 """A member without a leader refuses at once instead of letting its callers wait."""
+
+
+def _read(path: Path | str | None) -> bytes | None:
+    return None if path is None else Path(path).read_bytes()
 
 
 def _is_stale(refusal: Refused) -> bool:

@@ -26,7 +26,7 @@ _PORTS = range(12000, 32000)
 def free_port() -> int:
     """A port of loopback that nobody listens on."""
     while True:
-        port = random.choice(_PORTS)
+        port = random.choice(_PORTS)  # noqa: S311 # no secret
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
