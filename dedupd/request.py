@@ -61,7 +61,7 @@ class Verdict(enum.StrEnum):
     ABSENT = "absent"
 
 
-class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
     """One time that the request was sent to Nova, or was about to be."""
 
     worker: str
@@ -74,7 +74,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_at: float | None = None
 
 
-class Resource(msgspec.Struct, frozen=True, omit_defaults=True):
+class Resource(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
     """What the request made in Nova."""
 
     type: str
@@ -83,8 +83,12 @@ class Resource(msgspec.Struct, frozen=True, omit_defaults=True):
     link: str = ""
 
 
-class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Everything about one request but what it carries: small, and never a secret."""
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
+    """Everything about one request but what it carries: small, and never a secret.
+
+    Coded by position, which takes a quarter less room and time: a field may only be added behind
+    the last one, with a default, here and in ``Attempt`` and ``Resource``.
+    """
 
     id: str
     """The keyed hash of (region, project, token): 32 hexadecimal characters."""
