@@ -54,7 +54,8 @@ OPTIONS = [
         type=types.String(),
         default="",
         secret=True,
-        help="The etcd user's password. OS_STORE__PASSWORD in the environment keeps it out of files.",
+        help="The etcd user's password. OS_STORE__PASSWORD in the environment keeps it out of "
+        "files.",
     ),
     cfg.Opt(
         "prefix",

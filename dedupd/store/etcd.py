@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -28,6 +27,7 @@ from dedupd.store.etcd_cluster import OPERATION_SECONDS, Cluster
 from dedupd.store.etcd_keys import Head, Keys
 from dedupd.store.etcd_leases import Leases
 from dedupd.store.etcd_listing import Listing
+from dedupd.store.etcd_pending import Pending
 from dedupd.store.etcd_ranges import Ranges
 from dedupd.store.etcd_requests import found
 from dedupd.store.etcd_watch import Completions
@@ -68,7 +68,8 @@ class EtcdStore:
         self._reads = GroupCommit(cluster, READS, OPERATION_SECONDS)
         self._ranges = Ranges(cluster)
         self._leases = Leases(cluster, self._keys, self._ranges, clock)
-        self._listing = Listing(self._keys, self._ranges, self._heads)
+        self._pending = Pending(self._keys, self._ranges, self._heads)
+        self._listing = Listing(self._keys, self._ranges, self._heads, self._pending)
         self._completions = Completions(cluster, self._keys)
 
     async def open(self) -> None:
@@ -157,17 +158,7 @@ class EtcdStore:
 
     async def pending(self, limit: int) -> list[Record]:
         """See ``Store.pending``."""
-        pairs = await self._ranges.below(self._keys.all_pending)
-        oldest = sorted(pairs, key=lambda pair: pair.create_revision)[:limit]
-        awaited = {
-            pair.key: etcd_keys.decode(pair.value, pair.mod_revision).record
-            for pair in oldest
-            if pair.value
-        }
-        ids = {pair.key: self._keys.pending_parts(pair.key)[0] for pair in oldest}
-        unknown = await self._heads([ids[key] for key in ids if key not in awaited])
-        records = (awaited.get(key) or unknown.get(id_) for key, id_ in ids.items())
-        return [record for record in records if record is not None and record.state.pending]
+        return await self._pending.oldest(limit)
 
     async def overdue(self, now: float, limit: int) -> list[Record]:
         """See ``Store.overdue``."""
@@ -187,9 +178,7 @@ class EtcdStore:
 
     async def depth(self) -> Depth:
         """See ``Store.depth``."""
-        pairs = await self._ranges.below(self._keys.all_pending, keys_only=True)
-        projects = Counter(self._keys.pending_parts(pair.key)[1] for pair in pairs)
-        return Depth(len(pairs), dict(projects))
+        return await self._pending.depth()
 
     def on_completion(self, listener: Callable[[Stored], None]) -> None:
         """See ``Store.on_completion``; hears of the completions of all processes."""

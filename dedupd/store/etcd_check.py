@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import msgspec
@@ -38,20 +39,25 @@ async def versions(cluster: Cluster) -> dict[str, str]:
     Raises:
         StoreUnavailable: none answers.
     """
+    endpoints = cluster.endpoints
+    answers = await asyncio.gather(*(_version(cluster, one) for one in endpoints))
     known: dict[str, str] = {}
-    failure: StoreUnavailable | None = None
-    for endpoint in cluster.endpoints:
-        try:
-            status = await cluster.ask_member(
-                endpoint, "Maintenance", "Status", rpc.StatusRequest()
-            )
-            known[endpoint] = str(status.version)
-        except StoreUnavailable as error:
-            failure = error
-            LOG.warning("etcd: the version of %s is not known: %s", endpoint, error)
-    if failure is not None and not known:
-        raise failure
+    for endpoint, answer in zip(endpoints, answers, strict=True):
+        if isinstance(answer, str):
+            known[endpoint] = answer
+        else:
+            LOG.warning("etcd: the version of %s is not known: %s", endpoint, answer)
+    if not known:
+        raise StoreUnavailable(f"{cluster.subject} does not answer.")
     return known
+
+
+async def _version(cluster: Cluster, endpoint: str) -> str | StoreUnavailable:
+    try:
+        status = await cluster.ask_member(endpoint, "Maintenance", "Status", rpc.StatusRequest())
+    except StoreUnavailable as error:
+        return error
+    return str(status.version)
 
 
 def loses_writes(version: str) -> bool:

@@ -20,6 +20,7 @@ from grpc import StatusCode, aio
 from oslo_log import log
 
 from dedupd.ports import StoreUnavailable
+from dedupd.store import etcd_stream
 from dedupd.store.etcd_stubs import rpc
 
 LOG = log.getLogger(__name__)
@@ -83,8 +84,10 @@ class Refused(StoreUnavailable):
     ``concerns_all``: the same would be said of anything else.
     """
 
-    def __init__(self, subject: str, code: StatusCode, details: str) -> None:
-        super().__init__(f"{subject} refuses it: {details}.")
+    def __init__(
+        self, message: str, *, code: StatusCode = StatusCode.UNKNOWN, details: str = ""
+    ) -> None:
+        super().__init__(message)
         self.code = code
         self.details = details
         self.concerns_all = code in _FOR_ALL or "database space exceeded" in details
@@ -228,7 +231,8 @@ class Cluster:
         """What an error of gRPC means."""
         code, details = error.code(), error.details() or ""
         if code in _REFUSALS and not any(text in details for text in _TRY_AGAIN):
-            return Refused(self.subject, code, details.removeprefix("etcdserver: "))
+            reason = details.removeprefix("etcdserver: ")
+            return Refused(f"{self.subject} refuses it: {reason}.", code=code, details=reason)
         return Doubtful(f"{self.subject} does not answer: {details or code.name}.")
 
     async def _attempt(self, service: str, method: str, request: Any, deadline: float) -> Any:
@@ -250,10 +254,23 @@ class Cluster:
         return answer
 
     async def _call(self, method: Any, request: Any, seconds: float) -> Any:
+        """Ask once; of a method that is a stream, for one answer.
+
+        Raises:
+            Refused, Doubtful: no answer.
+        """
         try:
-            return await method(request, timeout=seconds, metadata=self._metadata)
+            if not isinstance(method, aio.StreamStreamMultiCallable):
+                return await method(request, timeout=seconds, metadata=self._metadata)
+            call = method(timeout=seconds, metadata=self._metadata)
+            try:
+                return await etcd_stream.exchange(call, request)
+            finally:
+                call.cancel()
         except aio.AioRpcError as error:
             raise self.translated(error) from None
+        except etcd_stream.Broken as error:
+            raise Doubtful(f"{self.subject} broke off: {error}.") from None
 
     def _stub(self, service: str) -> Any:
         if not self._stubs:

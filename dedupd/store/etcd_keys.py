@@ -162,8 +162,8 @@ class Keys:
         return key[: key.index(b"/", len(self.all_listings)) + 1]
 
     @staticmethod
-    def place(key: bytes, revision: int) -> Place:
-        """A listing entry's place; ``revision`` is the key's mod_revision."""
+    def listed(key: bytes, revision: int) -> Place:
+        """A listing entry's place; ``revision`` is the key's mod_revision, the claim's."""
         _, time, id_ = key.rsplit(b"/", 2)
         return Place(time.decode(), -revision, id_.decode(*_CODING))
 
@@ -171,6 +171,11 @@ class Keys:
     def last_part(key: bytes) -> str:
         """What stands behind the last slash."""
         return key.rpartition(b"/")[2].decode(*_CODING)
+
+
+def place(record: Record, claimed: int) -> Place:
+    """The place of a record that was claimed in the revision ``claimed``."""
+    return Place(listing_time(record), -claimed, record.id)
 
 
 def listing_time(record: Record) -> str:

@@ -7,19 +7,17 @@ lease lasts whole seconds, rounded up, and begins later than the worker began to
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
-from grpc import StatusCode, aio
+from grpc import StatusCode
 
 from dedupd.ports import StoreUnavailable, Worker
 from dedupd.store import etcd_requests
-from dedupd.store.etcd_cluster import ATTEMPT_SECONDS, Cluster, Refused
+from dedupd.store.etcd_cluster import Cluster, Refused
 from dedupd.store.etcd_keys import Keys
 from dedupd.store.etcd_ranges import Ranges
 from dedupd.store.etcd_stubs import rpc
@@ -116,24 +114,9 @@ class Leases:
         return bool(answer.succeeded)
 
     async def _prolong(self, lease: int) -> bool:
-        """Begin the lease's time anew; False: it has ended.
-
-        Raises:
-            StoreUnavailable: no answer in time.
-        """
-        call = self._cluster.stream("Lease", "LeaseKeepAlive")
-        try:
-            async with asyncio.timeout(ATTEMPT_SECONDS):
-                await call.write(rpc.LeaseKeepAliveRequest(ID=lease))
-                answer: Any = await call.read()
-        except TimeoutError:
-            raise StoreUnavailable(f"{self._cluster.subject} does not answer.") from None
-        except aio.AioRpcError as error:
-            raise self._cluster.translated(error) from None
-        finally:
-            call.cancel()
-        if answer is aio.EOF:
-            raise StoreUnavailable(f"{self._cluster.subject} broke off.")
+        """Begin the lease's time anew; False: it has ended."""
+        request = rpc.LeaseKeepAliveRequest(ID=lease)
+        answer, _ = await self._cluster.ask("Lease", "LeaseKeepAlive", request)
         return bool(answer.TTL > 0)
 
     async def _revoke(self, lease: int) -> None:

@@ -7,12 +7,14 @@ projects merges theirs: it costs by the number of projects and of records that i
 from __future__ import annotations
 
 import heapq
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from itertools import islice
 
 from dedupd.errors import NotFound
 from dedupd.ports import Query
 from dedupd.request import Record
 from dedupd.store.etcd_keys import Keys, Place, end_of
+from dedupd.store.etcd_pending import Heads, Pending
 from dedupd.store.etcd_ranges import Ranges, behind
 
 FIRST_PAGE = 16
@@ -23,16 +25,15 @@ LARGEST_PAGE = 1024
 LOOKED_AT = 100
 """How many records are read at a time to see whether they are in the wanted states."""
 
-Heads = Callable[[Sequence[str]], Awaitable[dict[str, Record]]]
-
 
 class Listing:
     """The listing keys of one prefix; ``heads`` reads records by their ids."""
 
-    def __init__(self, keys: Keys, ranges: Ranges, heads: Heads) -> None:
+    def __init__(self, keys: Keys, ranges: Ranges, heads: Heads, pending: Pending) -> None:
         self._keys = keys
         self._ranges = ranges
         self._heads = heads
+        self._pending = pending
 
     async def find(self, query: Query) -> list[Record]:
         """See ``Store.find``.
@@ -40,20 +41,27 @@ class Listing:
         Raises:
             NotFound: the marker names no record of the project.
         """
-        places = await self._begin(query)
+        marker = await self._marker(query)
+        if query.states and all(state.pending for state in query.states):
+            return await self._find_pending(query, marker)
+        places = await self._begin(query, marker)
         found: list[Record] = []
         while len(found) < query.limit:
             ids = [place.id for place in await places.take(min(LOOKED_AT, query.limit))]
             if not ids:
                 break
             heads = await self._heads(ids)
-            records = [heads[id_] for id_ in ids if id_ in heads]
-            found += [one for one in records if not query.states or one.state in query.states]
+            found += [heads[id_] for id_ in ids if id_ in heads and _wanted(heads[id_], query)]
         return found[: query.limit]
 
-    async def _begin(self, query: Query) -> _Merged:
+    async def _find_pending(self, query: Query, marker: Place | None) -> list[Record]:
+        """Look among what is pending only."""
+        entries = await self._pending.newest()
+        behind_it = (record for place, record in entries if marker is None or place > marker)
+        return list(islice((one for one in behind_it if _wanted(one, query)), query.limit))
+
+    async def _begin(self, query: Query, marker: Place | None) -> _Merged:
         """The places that the query goes through."""
-        marker = await self._marker(query)
         if query.project_id is not None:
             prefixes = [self._keys.listings(query.project_id)]
         else:
@@ -68,7 +76,7 @@ class Listing:
         if record is not None and query.project_id in (None, record.project_id):
             pair = await self._ranges.get(self._keys.listing(record))
             if pair is not None:
-                return Keys.place(pair.key, pair.mod_revision)
+                return Keys.listed(pair.key, pair.mod_revision)
         raise NotFound(f"The marker {query.marker} names no record; list again without a marker.")
 
     async def _projects(self) -> list[bytes]:
@@ -79,6 +87,11 @@ class Listing:
             prefixes.append(self._keys.listing_prefix(pairs[0].key))
             start = end_of(prefixes[-1])
         return prefixes
+
+
+def _wanted(record: Record, query: Query) -> bool:
+    in_project = query.project_id in (None, record.project_id)
+    return in_project and (not query.states or record.state in query.states)
 
 
 class _Places:
@@ -111,7 +124,7 @@ class _Places:
         pairs, self._more = await self._ranges.page(
             self._start, self._end, self._size, keys_only=True
         )
-        places = self._incomplete + [Keys.place(pair.key, pair.mod_revision) for pair in pairs]
+        places = self._incomplete + [Keys.listed(pair.key, pair.mod_revision) for pair in pairs]
         self._incomplete = []
         if self._more:
             self._incomplete = [place for place in places if place.time == places[-1].time]

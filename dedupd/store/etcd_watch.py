@@ -13,12 +13,13 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import tenacity
 from grpc import aio
 from oslo_log import log
 
 from dedupd.ports import Stored, StoreUnavailable
-from dedupd.store import etcd_keys
+from dedupd.store import etcd_keys, etcd_stream
 from dedupd.store.etcd_cluster import Cluster
 from dedupd.store.etcd_keys import Keys, end_of
 from dedupd.store.etcd_stubs import rpc
@@ -83,16 +84,15 @@ class Completions:
         used = self._cluster.current
         self._call = self._cluster.stream("Watch", "Watch")
         try:
-            async with asyncio.timeout(CREATE_SECONDS):
-                await self._call.write(self._request())
-                await self._read()
-        except (TimeoutError, StoreUnavailable) as error:
-            self._cluster.move_from(used)
-            raise StoreUnavailable(f"No watch was begun: {error}") from None
-        else:
-            with contextlib.suppress(StoreUnavailable):
+            try:
+                async with asyncio.timeout(CREATE_SECONDS):
+                    self._check(await etcd_stream.exchange(self._call, self._request()))
+            except (TimeoutError, aio.AioRpcError, etcd_stream.Broken) as error:
+                self._cluster.move_from(used)
+                raise StoreUnavailable(f"No watch was begun: {error!r}") from None
+            with contextlib.suppress(StoreUnavailable, aio.AioRpcError, etcd_stream.Broken):
                 while True:
-                    self._take(await self._read())
+                    self._take(self._check(await etcd_stream.read(self._call)))
         finally:
             self._call.cancel()
 
@@ -107,26 +107,15 @@ class Completions:
             )
         )
 
-    async def _read(self) -> Any:
-        """The next response.
+    def _check(self, response: Any) -> Any:
+        """The response, unless it says that there will be no more.
 
         Raises:
-            StoreUnavailable: the watch has ended.
+            StoreUnavailable: etcd has ended the watch.
         """
-        try:
-            response = await self._call.read()
-        except aio.AioRpcError as error:
-            raise self._cluster.translated(error) from None
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            response = aio.EOF  # the call was cancelled, not this task
-        if response is aio.EOF:
-            raise StoreUnavailable("the stream ended")
         if response.canceled:
             self._skip(response)
-            raise StoreUnavailable(response.cancel_reason)
+            raise StoreUnavailable(f"etcd has ended the watch: {response.cancel_reason}")
         return response
 
     def _skip(self, response: Any) -> None:
@@ -152,7 +141,11 @@ class Completions:
 
     def _publish(self, pair: Any) -> None:
         loop = asyncio.get_running_loop()
-        stored = etcd_keys.stored(etcd_keys.decode(pair.value, pair.mod_revision))
+        try:
+            stored = etcd_keys.stored(etcd_keys.decode(pair.value, pair.mod_revision))
+        except msgspec.MsgspecError as error:
+            LOG.error("etcd: %s is not one of dedupd's records: %s", pair.key, error)
+            return
         for listener in self._listeners:
             loop.call_soon(listener, stored)
 
