@@ -96,8 +96,9 @@ class Store(Protocol):
 
         One atomic operation: compares ``before.version`` (and birth), and, where ``worker`` is
         named, that this worker's lease is alive. ``result`` is stored with it; a record that is
-        awaited has none. A record that has ended loses its payload, a tombstone also its result. When a record stops being awaited
-        (it has ended, or is unknown), that is published to every ``on_completion``.
+        awaited has none. A record that has ended loses its payload, a tombstone also its result.
+        When a record stops being awaited (it has ended, or is unknown), that is published to
+        every ``on_completion``.
 
         Returns:
             The record as written, with its new version; None where it was not written.

@@ -40,6 +40,11 @@ class State(enum.IntEnum):
         return self <= State.SENDING
 
     @property
+    def answered(self) -> bool:
+        """Whether a result may stand with it: neither while it is awaited nor as a tombstone."""
+        return State.SENDING < self < State.TOMBSTONE
+
+    @property
     def vacant(self) -> bool:
         """Whether a new claim may take the record's place."""
         return self is State.RELEASED

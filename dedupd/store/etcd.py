@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from dedupd.ports import Depth, Query, Stored, StoreUnavailable, Worker
-from dedupd.request import Record, State
+from dedupd.request import Record
 from dedupd.store import etcd_check, etcd_keys, etcd_quota, etcd_requests
 from dedupd.store.etcd_cluster import OPERATION_SECONDS, Cluster
 from dedupd.store.etcd_keys import Head, Keys
@@ -121,16 +121,10 @@ class EtcdStore:
     async def swap(
         self, before: Record, after: Record, *, result: bytes | None = None, worker: str = ""
     ) -> Record | None:
-        """See ``Store.swap``.
-
-        Raises:
-            ValueError: a result for a record that is awaited.
-        """
-        if after.state.awaited and result is not None:
-            raise ValueError(f"{before.id} is awaited, so that it cannot have a result.")
+        """See ``Store.swap``."""
         if worker and self._leases.has_ended(worker):
             return None
-        if result is None and _may_keep_result(before, after):
+        if result is None and before.state.answered and after.state.answered:
             head = await self._head(before.id)
             if head is None or head.record.version != before.version:
                 return None
@@ -227,7 +221,7 @@ class EtcdStore:
         compares = self._unchanged(before)
         if worker:
             compares.append(etcd_requests.exists(keys.worker(worker)))
-        kept = None if after.state is State.TOMBSTONE else result
+        kept = result if after.state.answered else None
         image = keys.image(after, etcd_keys.encode(after, token, kept))
         success = etcd_requests.changes(keys.image(before), image)
         if before.state.pending and not after.state.pending:
@@ -304,13 +298,6 @@ def _claimed_at(responses: Sequence[Any]) -> int:
     """The version that the record in the answer to ``_looking`` had when it was claimed."""
     pending = found(responses[0])
     return SUPERSEDED if pending is None else int(pending.create_revision)
-
-
-def _may_keep_result(before: Record, after: Record) -> bool:
-    """Whether a result may stand there already, and is to stay."""
-    if before.state.awaited or after.state.awaited:
-        return False
-    return after.state is not State.TOMBSTONE
 
 
 def _stamped(record: Record, version: int) -> Record:

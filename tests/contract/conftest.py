@@ -9,6 +9,6 @@ from tests.contract.stores import ETCD
 
 @pytest.fixture(scope="session", autouse=True)
 def _end_of_etcd() -> Iterator[None]:
-    """What the stores' tests have started ends with the last of them."""
+    """What the tests of stores share ends with the last of them."""
     yield
     ETCD.stop()

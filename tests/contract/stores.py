@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -15,10 +14,9 @@ from pathlib import Path
 from dedupd.ports import Store
 from dedupd.request import Record
 from dedupd.store.etcd import EtcdStore
-from dedupd.store.etcd_cluster import Cluster
 from dedupd.store.memory import MemoryStore
 from dedupd.store.sqlite import SqliteStore
-from tests.integration.etcd_server import EtcdServer
+from tests.integration.shared_etcd import SharedEtcd
 
 NOW = 1_800_000_000.0
 IDENTITY = "the check of an identity key"
@@ -58,44 +56,27 @@ async def sqlite(directory: Path, clock: Clock) -> AsyncIterator[Store]:
         await store.close()
 
 
-class SharedEtcd:
-    """One etcd for all tests of a process, each with a prefix of its own; started when needed.
-
-    ``members`` is how many it has.
-    """
-
-    def __init__(self, members: int) -> None:
-        self._members = members
-        self._server: EtcdServer | None = None
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
-
-    def cluster(self) -> Cluster:
-        if self._server is None:
-            self._directory = tempfile.TemporaryDirectory(prefix="dedupd-etcd-")
-            self._server = EtcdServer(Path(self._directory.name), self._members)
-            self._server.start()
-        return Cluster(self._server.endpoints)
-
-    def stop(self) -> None:
-        if self._server is not None and self._directory is not None:
-            self._server.stop()
-            self._directory.cleanup()
-
-    @asynccontextmanager
-    async def open(self, _directory: Path, clock: Clock) -> AsyncIterator[Store]:
-        prefix = f"/{secrets.token_hex(8)}/v1/"
-        store = EtcdStore(self.cluster(), prefix=prefix, identity_check=IDENTITY, clock=clock)
-        await store.open()
-        try:
-            yield store
-        finally:
-            await store.close()
-
-
 ETCD = SharedEtcd(int(os.environ.get("DEDUPD_TEST_ETCD_MEMBERS", "1")))
-"""The contract is kept by one member; a run with three is made by hand, for it takes long."""
+"""One member keeps the contract; a run on three is made by hand, for it takes long."""
 
-STORES: dict[str, Opener] = {"memory": memory, "sqlite": sqlite, "etcd": ETCD.open}
+
+def etcd_store(clock: Clock) -> EtcdStore:
+    """Below a prefix of its own."""
+    prefix = f"/{secrets.token_hex(8)}/v1/"
+    return EtcdStore(ETCD.cluster(), prefix=prefix, identity_check=IDENTITY, clock=clock)
+
+
+@asynccontextmanager
+async def etcd(_directory: Path, clock: Clock) -> AsyncIterator[Store]:
+    store = etcd_store(clock)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+STORES: dict[str, Opener] = {"memory": memory, "sqlite": sqlite, "etcd": etcd}
 
 
 def request_id(number: int) -> str:

@@ -174,8 +174,9 @@ class EtcdServer:
 def is_healthy(member: Member, arguments: Sequence[str] = ()) -> bool:
     """Whether a member answers and has a leader."""
     if "--cert-file" in arguments:
-        with contextlib.suppress(OSError), socket.create_connection(
-            ("127.0.0.1", member.client_port), 1
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", member.client_port), 1),
         ):
             return True
         return False
