@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +41,7 @@ class Member:
     directory: Path
     client_port: int = field(default_factory=free_port)
     peer_port: int = field(default_factory=free_port)
+    health_port: int = field(default_factory=free_port)
     arguments: Sequence[str] = ()
     _process: subprocess.Popen[bytes] | None = None
 
@@ -69,6 +70,7 @@ class Member:
             *("etcd", "--name", self.name, "--data-dir", str(self.directory / self.name)),
             *("--listen-client-urls", client_url, "--advertise-client-urls", client_url),
             *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
+            *("--listen-metrics-urls", f"http://127.0.0.1:{self.health_port}"),
             *("--initial-cluster", cluster or f"{self.name}={self.peer_url}"),
             *("--quota-backend-bytes", "8589934592", "--snapshot-count", "5000"),
             *("--logger", "zap", "--log-level", "warn", "--log-outputs", "stderr"),
@@ -165,31 +167,18 @@ class EtcdServer:
         while time.monotonic() < deadline:
             if not all(member.running for member in self.members):
                 return False
-            if all(is_healthy(member, self._arguments) for member in self.members):
+            if all(is_healthy(member) for member in self.members):
                 return True
             time.sleep(0.02)  # it has no event
         return False
 
 
-def is_healthy(member: Member, arguments: Sequence[str] = ()) -> bool:
+def is_healthy(member: Member) -> bool:
     """Whether a member answers and has a leader."""
-    if "--cert-file" in arguments:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", member.client_port), 1),
-        ):
-            return True
-        return False
     try:
-        with urllib.request.urlopen(f"http://{member.endpoint}/health", timeout=1) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{member.health_port}/health", timeout=1
+        ) as answer:
             return bool(json.load(answer)["health"] == "true")
     except (OSError, ValueError):
         return False
-
-
-@contextlib.contextmanager
-def etcd_server(
-    directory: Path, members: int = 1, arguments: Sequence[str] = ()
-) -> Iterator[EtcdServer]:
-    with EtcdServer(directory, members, arguments) as server:
-        yield server
