@@ -28,14 +28,14 @@ run: $(VENV)/installed ## start dedupd: NOVA=http://controller:8774, else a simu
 demo: $(VENV)/installed ## a retry storm with lost answers and a kill, live, in under 20 seconds
 	exec $(BIN)/dedupd demo
 
-test: $(VENV)/installed-test ## every test, the real Nova's included
+test: $(VENV)/installed-test $(VENV)/engines ## every test, the real Nova's included
 	PYTHON='$(PYTHON)' tests/nova/real/setup
 	$(BIN)/coverage erase
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/coverage report --fail-under=100 --include=$(PURE)
 
-unit: $(VENV)/installed-test ## the quick tests only, without the real Nova
+unit: $(VENV)/installed-test $(VENV)/engines ## the quick tests only, without the real Nova
 	$(BIN)/pytest -n auto --dist loadfile $(wildcard tests/unit tests/contract)
 
 lint: $(VENV)/installed-test ## ruff and mypy --strict
@@ -71,6 +71,11 @@ $(VENV)/installed: $(METADATA) | $(BIN)/python
 $(VENV)/installed-test: $(METADATA) | $(BIN)/python
 	$(PIP) --editable '.[test,lint]'
 	touch $@ $(VENV)/installed
+
+# Tests start an etcd of their own, on ports of their own; the machine's is not touched.
+$(VENV)/engines: | $(BIN)/python
+	command -v etcd > /dev/null || { $(APT) update && $(APT) install etcd-server; }
+	touch $@
 
 $(VENV)/installed-bench: $(METADATA) | $(BIN)/python
 	$(PIP) --editable '.[bench]'
