@@ -124,7 +124,7 @@ async def parts(settings: Settings, keys: Keys) -> AsyncIterator[Parts]:
         store = open_store(settings, keys, exclusive=True)
         await store.open()
         stack.push_async_callback(store.close)
-        queue = queues.open_queue(settings.queue.url, settings.queue.name)
+        queue = queues.open_queue(settings.queue)
         await queue.open()
         stack.push_async_callback(queue.close)
         cloud = await stack.enter_async_context(open_cloud(settings))

@@ -7,6 +7,7 @@ option's name in front.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -213,7 +214,7 @@ def parse_endpoint(text: str) -> str:
     if not parts.hostname or not _port_is_right(parts):
         raise ValueError(f"{text!r} names no host, or a port beyond {_HIGHEST_PORT}: {_ENDPOINT}")
     if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError(f"{_without_user(text)!r} has a user, a query or a fragment: {_ENDPOINT}")
+        raise ValueError(f"{without_user(text)!r} has a user, a query or a fragment: {_ENDPOINT}")
     if _VERSIONED.search(parts.path):
         raise ValueError(
             f"{text!r} ends with a version, which every request's path already has: {_ENDPOINT}"
@@ -269,17 +270,6 @@ def _parse_member(text: str) -> str:
 _ETCD_PORT = 2379
 
 
-def parse_queue_url(text: str) -> str:
-    """``memory://``, in the form that kombu takes.
-
-    Raises:
-        ValueError: anything else.
-    """
-    if text.rstrip("/") not in ("memory:", "memory://localhost"):
-        raise ValueError(f"{_without_user(text)!r} is no queue: write memory://")
-    return "memory://"
-
-
 def parse_directory(text: str) -> Path:
     """An absolute directory, ``~`` expanded; it need not be there yet.
 
@@ -291,6 +281,20 @@ def parse_directory(text: str) -> Path:
         raise ValueError(f"{text!r} is relative: write an absolute path, or one below ~")
     if path.exists() and not path.is_dir():
         raise ValueError(f"{text!r} is not a directory: name one, or a path where none is yet")
+    return path
+
+
+def parse_file(text: str) -> Path:
+    """An absolute file that this user can read, ``~`` expanded.
+
+    Raises:
+        ValueError: relative, or it cannot be read.
+    """
+    path = expand(text)
+    if not path.is_absolute():
+        raise ValueError(f"{text!r} is relative: write an absolute path, or one below ~")
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise ValueError(f"{text!r} is not a file that this user may read: name one")
     return path
 
 
@@ -334,6 +338,6 @@ def _is_host(host: str, *, six: bool) -> bool:
         return not six and not digits_only and _HOST_NAME.fullmatch(host) is not None
 
 
-def _without_user(text: str) -> str:
+def without_user(text: str) -> str:
     """The URL without what stands before an ``@``: a message must not carry a password."""
     return re.sub(r"//[^/@]*@", "//...@", text)

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
-from dedupd.errors import ConfigError
+from dedupd.conf.queue_url import QueueScheme
 from dedupd.ports import Queue
 
+if TYPE_CHECKING:
+    from dedupd.conf.queue import QueueSettings
 
-def open_queue(url: str, name: str) -> Queue:
-    """The queue behind a URL; it is still to be opened with ``Queue.open``.
 
-    ``name`` is the queue's name on the broker. Every ``memory://`` is a broker of its own that
-    lives as long as the object: what was not acknowledged is there again after ``close`` and
-    ``open``.
+def open_queue(settings: QueueSettings) -> Queue:
+    """The queue that ``[queue]`` names; it is still to be opened with ``Queue.open``.
 
-    Raises:
-        ConfigError: a transport that is not supported; it says which are, and why.
+    Every ``memory://`` is a broker of its own that lives as long as the object: what was not
+    acknowledged is there again after ``close`` and ``open``.
     """
-    scheme = urlsplit(url).scheme
-    if scheme != "memory":
-        raise ConfigError(
-            f"[queue] url: {scheme or 'no scheme'} is not supported, write memory://. "
-            "kombu's filesystem, SQLite and etcd transports lose the messages of a consumer that "
-            "was killed (measured), and nothing shows that its others do not."
-        )
-    return _memory(url, name)
+    if settings.url.scheme is QueueScheme.MEMORY:
+        return _memory(settings.name)
+    return _rabbitmq(settings)
 
 
-def _memory(url: str, name: str) -> Queue:
+def _memory(name: str) -> Queue:
     from dedupd.queue.broker import Broker, private_memory
     from dedupd.queue.kombu import KombuQueue
     from dedupd.queue.link import InlineLink
 
     transport = private_memory()
-    return KombuQueue(lambda: Broker(url, name, transport), InlineLink)
+    return KombuQueue(lambda: Broker("memory://", name, transport), InlineLink)
+
+
+def _rabbitmq(settings: QueueSettings) -> Queue:
+    from dedupd.queue.cluster import Cluster
+    from dedupd.queue.link import ThreadLink
+    from dedupd.queue.policies import DEADLINE_SECONDS
+    from dedupd.queue.recovery import RecoveringQueue
+
+    return RecoveringQueue(Cluster(settings).connect, ThreadLink, DEADLINE_SECONDS)

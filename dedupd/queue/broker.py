@@ -27,13 +27,12 @@ Reply = asyncio.Future[Any]
 Operation = Callable[["Broker", Any, Reply | None], None]
 Command = tuple[Operation, Any, Reply | None]
 Answers = list[tuple[Reply, Any]]
-"""Replies and their values."""
+"""Replies and their values; a value that is an exception is raised to who waits."""
 
 Arrived = list[tuple[str, Any]]
 """Ids of messages that have come in, and their tags."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_CONSUMER = "dedupd"
 _connect: Callable[..., Any] = Connection  # kombu has no types
 _state: Callable[[], Any] = virtual.BrokerState
 
@@ -55,26 +54,47 @@ def private_memory() -> type:
 class Broker:
     """One connection with one channel; made, used and closed in one thread.
 
-    An error that an operation raises is the end of the connection.
+    An error that an operation raises is the end of the connection. A DedupdError tells what is to
+    be done; with any other its traceback is logged. What operations do differently with another
+    broker is in the private methods.
     """
 
-    def __init__(self, url: str, name: str, transport: type | None = None) -> None:
+    patience: float | None = None
+    """For how many seconds ``perform`` may be put off while nothing happens; None: for ever."""
+
+    def __init__(self, url: str, name: str, transport: type | None = None, **options: Any) -> None:
         self.running = True
         self._name = name
         self._answers: Answers = []
         self._arrived: Arrived = []
-        self._consuming = False
-        self._connection = _connect(url, transport=transport, connect_timeout=CONNECT_SECONDS)
-        self._connection.ensure_connection(max_retries=0)  # kombu would sleep 2 s, and retry
-        self._channel: Any = self._connection.channel()
-        self._channel.queue_declare(queue=name, durable=True, auto_delete=False)
+        self._consumer = ""
+        self._consumers = 0
+        self._connection = _connect(
+            url, transport=transport, **{"connect_timeout": CONNECT_SECONDS} | options
+        )
+        try:
+            # By itself kombu would sleep 2 s, and retry.
+            self._connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
+            self._channel: Any = self._connection.channel()
+            self._declare()
+        except BaseException:
+            self.drop()
+            raise
+
+    @property
+    def descriptor(self) -> int | None:
+        """The file descriptor that can be read when ``perform`` has something to take in."""
+        return None
 
     def perform(self, commands: Iterable[Command]) -> tuple[Answers, Arrived]:
         """Carry out commands, and take in the messages that have come, waiting for nothing."""
         for operation, argument, reply in commands:
             operation(self, argument, reply)
-        if self._consuming:
+        if self._consumer:
             self._drain()
+        return self._taken()
+
+    def _taken(self) -> tuple[Answers, Arrived]:
         answers, self._answers = self._answers, []
         arrived, self._arrived = self._arrived, []
         return answers, arrived
@@ -83,38 +103,40 @@ class Broker:
         """Disconnect; what is unacknowledged goes back to the queue."""
         self._connection.close()
 
+    def drop(self) -> None:
+        """Let go of a connection that is broken already, without a farewell."""
+        self._connection.close()
+
     def greet(self, _argument: None, reply: Reply | None) -> None:
         """Answer that the connection stands."""
         self._answer(reply)
 
     def stop(self, _argument: None, reply: Reply | None) -> None:
         """Ask for the end, once all that was commanded before is done."""
+        self._finish()
         self.running = False
         self._answer(reply)
 
     def publish(self, request_id: str, reply: Reply | None) -> None:
         """Put an id on the queue; the reply is the broker's confirmation."""
-        message = self._channel.prepare_message(
-            request_id, content_type="text/plain", content_encoding="utf-8"
-        )
-        self._channel.basic_publish(message, exchange="", routing_key=self._name)
-        self._answer(reply)
+        self._publish(request_id, reply)
 
     def consume(self, prefetch: int, reply: Reply | None) -> None:
         """Let messages come in, at most ``prefetch`` of them unacknowledged."""
         self.cancel(None, None)
+        self._consumers += 1
+        self._consumer = f"dedupd-{self._consumers}"  # a quorum queue confuses two of one name
         self._channel.basic_qos(0, prefetch, False)
         self._channel.basic_consume(
-            queue=self._name, no_ack=False, callback=self._arrive, consumer_tag=_CONSUMER
+            queue=self._name, no_ack=False, callback=self._arrive, consumer_tag=self._consumer
         )
-        self._consuming = True
         self._answer(reply)
 
     def cancel(self, _argument: None, reply: Reply | None) -> None:
         """Let no more messages come in; those that have come can still be settled."""
-        if self._consuming:
-            self._channel.basic_cancel(_CONSUMER)
-            self._consuming = False
+        if self._consumer:
+            self._cancel(self._consumer)
+            self._consumer = ""
         self._answer(reply)
 
     def depth(self, _argument: None, reply: Reply | None) -> None:
@@ -124,13 +146,38 @@ class Broker:
 
     def acknowledge(self, tag: Any, reply: Reply | None) -> None:
         """Take a message off the queue."""
-        self._channel.basic_ack(tag)
+        self._acknowledge(tag)
         self._answer(reply)
 
     def hand_back(self, tag: Any, reply: Reply | None) -> None:
         """Give a message back to the queue."""
-        self._channel.basic_reject(tag, requeue=True)
+        self._hand_back(tag)
         self._answer(reply)
+
+    def _declare(self) -> None:
+        self._channel.queue_declare(queue=self._name, durable=True, auto_delete=False)
+
+    def _publish(self, request_id: str, reply: Reply | None) -> None:
+        message = self._channel.prepare_message(
+            request_id, content_type="text/plain", content_encoding="utf-8"
+        )
+        self._channel.basic_publish(message, exchange="", routing_key=self._name)
+        self._answer(reply)
+
+    def _acknowledge(self, tag: Any) -> None:
+        self._channel.basic_ack(tag)
+
+    def _hand_back(self, tag: Any) -> None:
+        self._reject(tag, requeue=True)
+
+    def _reject(self, tag: Any, *, requeue: bool) -> None:
+        self._channel.basic_reject(tag, requeue=requeue)
+
+    def _cancel(self, consumer: str) -> None:
+        self._channel.basic_cancel(consumer)
+
+    def _finish(self) -> None:
+        """Do what must be done before the end."""
 
     def _answer(self, reply: Reply | None, value: Any = None) -> None:
         if reply is not None:
@@ -145,7 +192,10 @@ class Broker:
         body = message.body
         text = body.decode("ascii", "replace") if isinstance(body, bytes) else str(body)
         if _ID.fullmatch(text):
-            self._arrived.append((text, message.delivery_tag))
+            self._take_in(text, message.delivery_tag)
             return
         LOG.warning("queue %s: a message is no request's id, dropped: %.64r", self._name, text)
-        self._channel.basic_reject(message.delivery_tag, requeue=False)
+        self._reject(message.delivery_tag, requeue=False)
+
+    def _take_in(self, request_id: str, tag: Any) -> None:
+        self._arrived.append((request_id, tag))

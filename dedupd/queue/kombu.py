@@ -38,18 +38,36 @@ class KombuQueue:
         self._deadline = deadline
         self._link: Link | None = None
         self._handler: Callable[[Delivery], None] | None = None
+        self._prefetch = 0
 
     async def open(self) -> None:
         """See ``Queue.open``; if it is open, nothing happens."""
         if self._link is not None:
             return
+        try:
+            await self._join()
+        except BaseException:
+            self._link = None
+            raise
+
+    async def _join(self) -> Link:
+        """Connect, and consume if that is asked for.
+
+        Raises:
+            QueueUnavailable: the broker cannot be reached now.
+            ConfigError: it refuses, and will go on to do so.
+        """
         link = self._link = self._make_link(self._connect, self._arrive)
         try:
             await self._ask(Broker.greet, None)
+            if self._handler is not None:
+                await self._ask(Broker.consume, self._prefetch)
         except BaseException:
-            self._link = None
             link.abandon("it could not be opened")
+            if link.refusal is not None:
+                raise link.refusal from None
             raise
+        return link
 
     async def close(self) -> None:
         """See ``Queue.close``; called again, or by several, it returns when it is closed."""
@@ -71,7 +89,7 @@ class KombuQueue:
 
     async def consume(self, handler: Callable[[Delivery], None], prefetch: int) -> None:
         """See ``Queue.consume``; called again, it takes the place of the first."""
-        self._handler = handler
+        self._handler, self._prefetch = handler, prefetch
         try:
             await self._ask(Broker.consume, prefetch)
         except BaseException:

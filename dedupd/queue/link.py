@@ -10,14 +10,16 @@ import asyncio
 import logging
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Any
 
+from dedupd.errors import ConfigError, DedupdError
 from dedupd.ports import QueueUnavailable
+from dedupd.queue.bell import Bell
 from dedupd.queue.broker import Answers, Arrived, Broker, Command, Operation, Reply
 from dedupd.queue.delivery import Message
+from dedupd.queue.policies import ACKNOWLEDGE_SECONDS
 
 LOG = logging.getLogger(__name__)
 
@@ -43,11 +45,20 @@ class Link(ABC):
         self._loop = asyncio.get_running_loop()
         self._waiting: set[Reply] = set()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._reason = ""
+        self.reason = ""
+        self.refusal: ConfigError | None = None
 
     @abstractmethod
     def _give(self, command: Command) -> None:
         """Have a command carried out, after those that were given before."""
+
+    def _put_off(self, command: Command) -> None:
+        """The same, but it may take a little while, so that others can join it."""
+        self._give(command)
+
+    async def until_ended(self) -> None:
+        """Returns when it has ended; ``reason`` says why, ``refusal`` if nothing else can come."""
+        await asyncio.shield(self._ended)
 
     def submit(self, operation: Operation, argument: Any) -> Reply:
         """Command an operation; its reply fails with QueueUnavailable when the link ends.
@@ -69,12 +80,15 @@ class Link(ABC):
 
     def settle(self, tag: Any, hand_back: bool) -> None:
         """End a message that came by this link."""
-        self.tell(Broker.hand_back if hand_back else Broker.acknowledge, tag)
+        if hand_back:
+            self.tell(Broker.hand_back, tag)
+        elif not self._ended.done():
+            self._put_off((Broker.acknowledge, tag, None))
 
     async def stop(self) -> None:
         """Returns when all that was commanded before is done, and the connection closed."""
         self.tell(Broker.stop, None)
-        await asyncio.shield(self._ended)
+        await self.until_ended()
 
     def abandon(self, reason: str) -> None:
         """End it here and now, whatever the broker is at; it is closed when it comes to it."""
@@ -86,7 +100,11 @@ class Link(ABC):
             return
         for reply, value in answers:
             self._waiting.discard(reply)
-            if not reply.done():
+            if reply.done():
+                continue
+            if isinstance(value, Exception):
+                reply.set_exception(value)
+            else:
                 reply.set_result(value)
         if arrived:
             self._on_arrival([Message(id_, self.settle, tag) for id_, tag in arrived])
@@ -94,7 +112,7 @@ class Link(ABC):
     def _end(self, reason: str) -> None:
         if self._ended.done():
             return
-        self._reason = reason
+        self.reason = reason
         self._ended.set_result(None)
         for reply in self._waiting:
             if not reply.done():
@@ -102,7 +120,7 @@ class Link(ABC):
         self._waiting.clear()
 
     def _unavailable(self) -> QueueUnavailable:
-        return QueueUnavailable(f"The queue's connection has ended: {self._reason}.")
+        return QueueUnavailable(f"The queue's connection has ended: {self.reason}.")
 
 
 class InlineLink(Link):
@@ -147,49 +165,88 @@ class InlineLink(Link):
 
 
 class ThreadLink(Link):
-    """In a daemon thread of its own: for a broker that blocks."""
+    """In a daemon thread of its own: for a broker that blocks.
+
+    It is woken once for all commands that one round of the loop gives.
+    """
 
     def __init__(
         self, connect: Callable[[], Broker], on_arrival: Callable[[list[Message]], None]
     ) -> None:
         super().__init__(connect, on_arrival)
-        self._commands: SimpleQueue[Command] = SimpleQueue()
+        self._gathered: list[Command] = []
+        self._commands: deque[Command] = deque()
+        self._bell = Bell()
+        self._wake: asyncio.Handle | None = None
+        self._later: asyncio.TimerHandle | None = None
         threading.Thread(target=self._run, name="dedupd-queue", daemon=True).start()
 
     def _give(self, command: Command) -> None:
-        self._commands.put(command)
+        self._gathered.append(command)
+        if self._wake is None:
+            self._wake = self._loop.call_soon(self._hand_over)
+
+    def _put_off(self, command: Command) -> None:
+        self._gathered.append(command)
+        if self._wake is None and self._later is None:
+            self._later = self._loop.call_later(ACKNOWLEDGE_SECONDS, self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+        self._wake = self._later = None
+        gathered, self._gathered = self._gathered, []
+        self._commands.extend(command for command in gathered if not _is_given_up(command))
+        self._bell.ring()
 
     def _run(self) -> None:
-        reason = CLOSED
+        reason, refusal = CLOSED, None
         try:
             self._serve()
+        except DedupdError as error:
+            reason = error.message.rstrip(".")
+            refusal = error if isinstance(error, ConfigError) else None
         except Exception as error:
             LOG.exception("the queue's thread has failed")
             reason = _describe(error)
-        finally:
-            with suppress(RuntimeError):  # the loop has gone, and all who waited with it
-                self._call(self._end, reason)
+        try:
+            self._call(self._finish, reason, refusal)
+        except RuntimeError:  # the loop has gone, and all who waited with it
+            self._bell.close()
 
     def _serve(self) -> None:
         broker = self._connect()
         try:
+            if broker.descriptor is not None:
+                self._bell.watch(broker.descriptor)
             while broker.running:
-                answers, arrived = broker.perform(self._take())
+                answers, arrived = broker.perform(self._take(broker.patience))
                 if answers or arrived:
                     self._call(self._receive, answers, arrived)
-        finally:
-            broker.close()
+        except BaseException:
+            broker.drop()
+            raise
+        broker.close()
 
-    def _take(self) -> list[Command]:
-        """Wait for a command, and take those too that have gathered behind it."""
-        commands = [self._commands.get()]
-        with suppress(Empty):
-            while len(commands) < BATCH:
-                commands.append(self._commands.get_nowait())
-        return commands
+    def _take(self, patience: float | None) -> list[Command]:
+        """What has gathered; where nothing has, it is waited for."""
+        commands = self._commands
+        if len(commands) < BATCH:
+            self._bell.wait(patience)
+        return [commands.popleft() for _ in range(min(len(commands), BATCH))]
+
+    def _finish(self, reason: str, refusal: ConfigError | None) -> None:
+        self.refusal = refusal
+        self._bell.close()
+        self._end(reason)
 
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
         self._loop.call_soon_threadsafe(callback, *arguments)
+
+
+def _is_given_up(command: Command) -> bool:
+    _, _, reply = command
+    return reply is not None and reply.cancelled()
 
 
 def _describe(error: Exception) -> str:

@@ -1,3 +1,5 @@
+"""Engines that the contract tests share end with the last of them."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -5,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.stores import ETCD
+from tests.engines import rabbitmq
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _end_of_etcd() -> Iterator[None]:
-    """What the tests of stores share ends with the last of them."""
+def _end_of_the_engines() -> Iterator[None]:
+    """Whatever the tests have started ends with the last of them."""
     yield
     ETCD.stop()
+    rabbitmq.stop_shared()

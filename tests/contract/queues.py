@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable
+from typing import Any
 
+from dedupd.conf.queue import QueueSettings
+from dedupd.conf.queue_url import parse_queue_url
 from dedupd.ports import Delivery, Queue
+from dedupd.queue import open_queue
 from dedupd.queue.broker import Broker, private_memory
 from dedupd.queue.kombu import KombuQueue
 from dedupd.queue.link import InlineLink, Link, ThreadLink
 from dedupd.queue.memory import MemoryQueue
+from tests.engines import rabbitmq
 
 DEADLINE = 10.0
 
@@ -19,9 +25,24 @@ def kombu_memory(link: type[Link]) -> KombuQueue:
     return KombuQueue(lambda: Broker("memory://", "dedupd", transport), link, DEADLINE)
 
 
+def queue_settings(url: str, **others: Any) -> QueueSettings:
+    """Settings of a queue with a name of its own."""
+    given: dict[str, Any] = {
+        "cafile": None,
+        "certfile": None,
+        "keyfile": None,
+        "name": f"test-{uuid.uuid4()}",
+        "delivery_limit": 20,
+        "max_depth": 10_000,
+        "project_share": 0.5,
+    }
+    return QueueSettings(url=parse_queue_url(url), **given | others)
+
+
 QUEUES: dict[str, Callable[[], Queue]] = {
     "kombu-inline": lambda: kombu_memory(InlineLink),
     "kombu-thread": lambda: kombu_memory(ThreadLink),
+    "rabbitmq": lambda: open_queue(queue_settings(rabbitmq.shared().url)),
     "simulation": MemoryQueue,
 }
 

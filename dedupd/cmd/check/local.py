@@ -60,7 +60,7 @@ async def store(settings: Settings) -> Finding:
 
 async def queue(settings: Settings) -> Finding:
     """It can be opened."""
-    opened = queues.open_queue(settings.queue.url, settings.queue.name)
+    opened = queues.open_queue(settings.queue)
     await opened.open()
     try:
         waiting = await opened.depth()

@@ -14,6 +14,7 @@ from dedupd.conf import Settings, list_opts, load
 from dedupd.conf.api import Concurrent
 from dedupd.conf.auth import Strategy
 from dedupd.conf.nova import Duplicates
+from dedupd.conf.queue_url import QueueScheme
 from dedupd.conf.values import Address, StoreScheme, StoreUrl
 from dedupd.errors import ConfigError
 
@@ -38,7 +39,8 @@ def test_the_defaults(loaded: Callable[..., Settings]) -> None:
         Duplicates.REPORT,
     )
     assert settings.store.url == StoreUrl(StoreScheme.SQLITE, home / "records.db")
-    assert dataclasses.astuple(settings.queue) == ("memory://", "dedupd", 10000, 0.5)
+    assert settings.queue.url.scheme is QueueScheme.MEMORY
+    assert dataclasses.astuple(settings.queue)[1:] == (*(None,) * 3, "dedupd", 20, 10000, 0.5)
     assert dataclasses.astuple(settings.worker) == (10.0, 30.0, 5.0)
     assert dataclasses.astuple(settings.retention) == (24.0, 7.0)
     assert settings.seal.key_file == home / "seal.keys"
@@ -184,7 +186,9 @@ def test_xdg_state_home(
         ("nova", "retry_seconds = soon", "from 0 to 86400"),
         ("nova", "duplicates = keep", "write report or delete"),
         ("store", "url = mysql://db", "write sqlite:////var/lib"),
-        ("queue", "url = amqp://broker", "write memory://"),
+        ("queue", "url = redis://broker", "write memory://"),
+        ("queue", "cafile = /no/such/file", "is not a file that this user may read"),
+        ("queue", "delivery_limit = 0", "from 1 to 1000000"),
         ("queue", "name = a b", "write 1 to 64 of"),
         ("queue", "max_depth = 0", "1 or more"),
         ("queue", "project_share = 1.1", "from 0.001 to 1"),
@@ -275,6 +279,29 @@ def test_noauth_listens_on_loopback_only(loaded: Callable[..., Settings]) -> Non
     for listen in ("0.0.0.0:8775", "[::]:8775", "10.0.0.1:8775", "example.org:8775"):
         with pytest.raises(ConfigError, match=r"\[api\] listen = .*loopback only"):
             loaded(f"[api]\nlisten = {listen}\n")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "names", "complaint"),
+    [
+        (
+            "amqp",
+            ["cafile"],
+            r"\[queue\] cafile is set, but .*amqp://dedupd@broker:5672/. has no TLS",
+        ),
+        ("amqp", ["certfile", "keyfile"], r"\[queue\] certfile is set, but"),
+        ("amqps", ["keyfile"], r"\[queue\] keyfile is set without certfile"),
+    ],
+)
+def test_files_for_tls_that_make_no_sense(
+    scheme: str, names: list[str], complaint: str, loaded: Callable[..., Settings], tmp_path: Path
+) -> None:
+    file = tmp_path / "any.pem"
+    file.touch()
+    lines = [f"url = {scheme}://dedupd:geheim@broker", *(f"{name} = {file}" for name in names)]
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        loaded("[queue]\n" + "\n".join(lines) + "\n")
+    assert "geheim" not in caught.value.message
 
 
 def test_a_key_file_that_is_a_directory(loaded: Callable[..., Settings], tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from dedupd.conf.values import (
     parse_address,
     parse_directory,
     parse_endpoint,
-    parse_queue_url,
+    parse_file,
     parse_store_url,
 )
 
@@ -164,16 +164,6 @@ def test_bad_store_url(text: str, rule: str) -> None:
     refuses(parse_store_url, text, rule)
 
 
-@pytest.mark.parametrize("text", ["memory://", "memory:///", "memory://localhost//"])
-def test_queue_url(text: str) -> None:
-    assert parse_queue_url(text) == "memory://"
-
-
-@pytest.mark.parametrize("text", ["", "memory", "amqp://guest:geheim@127.0.0.1//", "redis://"])
-def test_bad_queue_url(text: str) -> None:
-    assert "geheim" not in refuses(parse_queue_url, text, "is no queue: write memory://")
-
-
 def test_directory(tmp_path: Path) -> None:
     assert parse_directory(str(tmp_path)) == tmp_path
     assert parse_directory(str(tmp_path / "none-yet")) == tmp_path / "none-yet"
@@ -186,6 +176,15 @@ def test_bad_directory(tmp_path: Path) -> None:
     refuses(parse_directory, str(file), "is not a directory")
     refuses(parse_directory, "var/dedupd", "is relative")
     refuses(parse_directory, "", "is not a path")
+
+
+def test_file(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    refuses(parse_file, str(file), "is not a file that this user may read")
+    file.touch()
+    assert parse_file(str(file)) == file
+    refuses(parse_file, str(tmp_path), "is not a file that this user may read")
+    refuses(parse_file, "ca.pem", "is relative")
 
 
 @pytest.mark.parametrize(

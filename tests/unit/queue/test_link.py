@@ -49,7 +49,7 @@ def fail(_broker: Broker, _argument: Any, _reply: Reply | None) -> None:
 
 
 def is_consuming(broker: Broker, _argument: None, reply: Reply | None) -> None:
-    broker._answer(reply, broker._consuming)
+    broker._answer(reply, bool(broker._consumer))
 
 
 def link_of(queue: KombuQueue) -> Link:
@@ -272,7 +272,7 @@ async def test_messages_for_a_consumer_that_has_given_up_go_back(held: Hold) -> 
     link_of(queue).tell(held, None)
     inbox = Inbox()
     consuming = asyncio.create_task(queue.consume(inbox, 1))
-    await asyncio.sleep(0)
+    await until(held.entered.is_set)
     consuming.cancel()
     await asyncio.wait([consuming])
     held.let_go()

@@ -1,0 +1,218 @@
+"""RabbitMQ, as a ``Broker``: quorum queues, and what is published is confirmed in a pipeline."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from amqp import spec
+from amqp.basic_message import Message
+
+from dedupd.ports import QueueUnavailable
+from dedupd.queue import policies
+from dedupd.queue.broker import Answers, Arrived, Broker, Command, Reply
+from dedupd.queue.refusal import explained
+from dedupd.queue.settlements import Settlements
+from dedupd.queue.unconfirmed import Unconfirmed
+from dedupd.queue.wire import Wire, WiredTransport
+
+LOG = logging.getLogger(__name__)
+
+MAX_UNCONFIRMED = 20_000
+"""How many messages may await their confirmation; one more is refused."""
+
+DEAD_LETTERS = 100_000
+"""How many messages the queue of dead letters keeps; the oldest go first."""
+
+PERSISTENT = 2
+"""AMQP's delivery mode of a message that outlives the broker's process."""
+
+
+class _Sent(NamedTuple):
+    """Who waits for a message's confirmation, and the tag of the one that it takes the place of."""
+
+    reply: Reply | None
+    replaces: int | None
+
+
+class AmqpBroker(Broker):
+    """One connection to one RabbitMQ.
+
+    A message that is handed back, be it because the connection is closed, is published anew and
+    then acknowledged: RabbitMQ's own way would count it as delivered in vain, though nobody has
+    died of it, and would not say when it is there again.
+
+    Args:
+        host, port: Where it is.
+        name: The queue; its exchange and its queue of dead letters end in ``.dead``.
+        delivery_limit: How often a message may be delivered in vain before it goes there.
+        login: kombu's options: ``userid``, ``password``, ``virtual_host``, ``ssl``,
+            ``connect_timeout``, ``heartbeat``.
+
+    Raises:
+        QueueUnavailable: it cannot be reached, or breaks off.
+        ConfigError: it refuses, and will go on to do so until somebody changes something.
+    """
+
+    def __init__(
+        self, host: str, port: int, name: str, delivery_limit: int, login: dict[str, Any]
+    ) -> None:
+        self._place = f"{host}:{port}"
+        self._delivery_limit = delivery_limit
+        self._unconfirmed: Unconfirmed[_Sent] = Unconfirmed()
+        self._settlements = Settlements()
+        self._unsettled: dict[int, str] = {}
+        self._next_beat = 0.0
+        options = {
+            "read_timeout": policies.DEADLINE_SECONDS,
+            "write_timeout": policies.DEADLINE_SECONDS,
+            "on_blocked": self._blocked,
+            "on_unblocked": self._unblocked,
+        }
+        login = {"heartbeat": policies.HEARTBEAT_SECONDS} | login
+        self._beat_seconds: float = login["heartbeat"] / 4
+        self.patience = self._beat_seconds
+        with explained(self._place):
+            super().__init__(
+                host, name, WiredTransport, port=port, transport_options=options, **login
+            )
+        # kombu's own reference would connect again by itself, to who knows what.
+        self._amqp = self._channel.connection
+        self._wire: Wire = self._amqp.transport.wire
+
+    @property
+    def descriptor(self) -> int:
+        """The socket."""
+        descriptor: int = self._amqp.sock.fileno()
+        return descriptor
+
+    def perform(self, commands: Iterable[Command]) -> tuple[Answers, Arrived]:
+        """See ``Broker.perform``.
+
+        Raises:
+            QueueUnavailable, ConfigError: the connection has ended.
+        """
+        with explained(self._place):
+            for operation, argument, reply in commands:
+                operation(self, argument, reply)
+            self._beat()
+            self._say()
+            self._drain()
+            self._say()
+        return self._taken()
+
+    def drop(self) -> None:
+        """See ``Broker.drop``."""
+        self._connection.collect()
+
+    def _declare(self) -> None:
+        channel, name = self._channel, self._name
+        dead = f"{name}.dead"
+        durable = {"durable": True, "auto_delete": False}
+        quorum = {"x-queue-type": "quorum"}
+        channel.exchange_declare(dead, "fanout", **durable)
+        channel.queue_declare(dead, arguments=quorum | {"x-max-length": DEAD_LETTERS}, **durable)
+        channel.queue_bind(dead, dead)
+        limit = {
+            "x-delivery-limit": self._delivery_limit,
+            "x-dead-letter-exchange": dead,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",  # at-least-once demands it
+        }
+        channel.queue_declare(name, arguments=quorum | limit, **durable)
+        channel.confirm_select()
+        channel.events["basic_ack"].add(self._confirmed)
+        channel.events["basic_nack"].add(self._rejected)
+
+    def _publish(self, request_id: str, reply: Reply | None) -> None:
+        if len(self._unconfirmed) < MAX_UNCONFIRMED:
+            self._send(request_id, _Sent(reply, replaces=None))
+        else:
+            text = f"The broker {self._place} has {MAX_UNCONFIRMED} messages to confirm already."
+            self._answer(reply, QueueUnavailable(text))
+
+    def _send(self, request_id: str, sent: _Sent) -> None:
+        """Publish, mandatory: else RabbitMQ would confirm even what no queue takes."""
+        self._unconfirmed.published(sent)
+        self._channel.send_method(
+            spec.Basic.Publish,
+            "Bssbb",
+            (0, "", self._name, True, False),
+            Message(request_id.encode(), delivery_mode=PERSISTENT),
+        )
+
+    def _confirmed(self, number: int, multiple: bool) -> None:
+        for sent in self._unconfirmed.take(number, multiple):
+            self._answer(sent.reply)
+            if sent.replaces is not None:
+                self._settlements.acknowledged(sent.replaces)
+
+    def _rejected(self, number: int, multiple: bool) -> None:
+        for sent in self._unconfirmed.take(number, multiple):
+            text = f"The broker {self._place} did not take the message: try again later."
+            self._answer(sent.reply, QueueUnavailable(text))
+            if sent.replaces is not None:
+                self._reject(sent.replaces, requeue=True)
+
+    def _arrive(self, message: Any) -> None:
+        self._settlements.arrived(message.delivery_tag)
+        super()._arrive(message)
+
+    def _take_in(self, request_id: str, tag: int) -> None:
+        self._unsettled[tag] = request_id
+        super()._take_in(request_id, tag)
+
+    def _acknowledge(self, tag: int) -> None:
+        if self._unsettled.pop(tag, None) is not None:
+            self._settlements.acknowledged(tag)
+
+    def _hand_back(self, tag: int) -> None:
+        request_id = self._unsettled.pop(tag, None)
+        if request_id is not None:  # else all was handed back for the end
+            self._send(request_id, _Sent(None, replaces=tag))
+
+    def _reject(self, tag: int, *, requeue: bool) -> None:
+        super()._reject(tag, requeue=requeue)
+        self._settlements.refused(tag)
+
+    def _cancel(self, consumer: str) -> None:
+        """Cancel, and take in what was on its way: RabbitMQ says that it is done before it is."""
+        self._channel.basic_cancel(consumer, nowait=True)
+        self._channel.basic_qos(0, 1, False)  # answered when all before it is done
+
+    def _say(self) -> None:
+        """Send what has gathered; reading gathers some too."""
+        for tag, multiple in self._settlements.take():
+            self._channel.basic_ack(tag, multiple=multiple)
+        self._wire.flush()
+
+    def _finish(self) -> None:
+        """Hand back what is unsettled, and hear what is unconfirmed."""
+        self.cancel(None, None)
+        for tag in [*self._unsettled]:
+            self._hand_back(tag)
+        deadline = time.monotonic() + policies.DEADLINE_SECONDS
+        while self._unconfirmed and time.monotonic() < deadline:
+            self._amqp.blocking_read()
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._next_beat = now + self._beat_seconds
+            self._amqp.heartbeat_tick()
+
+    def _drain(self) -> None:
+        self._wire.patient = False
+        with suppress(TimeoutError):
+            while True:
+                self._amqp.blocking_read()
+        self._wire.patient = True
+
+    def _blocked(self, reason: str) -> None:
+        LOG.warning("the broker %s takes no messages for now: %s", self._place, reason)
+
+    def _unblocked(self) -> None:
+        LOG.info("the broker %s takes messages again", self._place)

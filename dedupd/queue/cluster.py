@@ -1,0 +1,72 @@
+"""RabbitMQ at one or several addresses."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections import deque
+from typing import Any
+
+from dedupd.conf.queue import QueueSettings
+from dedupd.conf.queue_url import QueueScheme
+from dedupd.conf.values import Address
+from dedupd.errors import ConfigError, DedupdError
+from dedupd.ports import QueueUnavailable
+from dedupd.queue.amqp import AmqpBroker
+from dedupd.queue.policies import CONNECT_SECONDS
+
+
+class Cluster:
+    """Connects to whichever broker can be reached, beginning with the one that it had last.
+
+    The first is chosen by lot, so that many processes spread over all.
+    """
+
+    def __init__(self, settings: QueueSettings) -> None:
+        brokers = settings.url.brokers
+        self._settings = settings
+        self._brokers = deque(random.sample(brokers, len(brokers)))
+
+    def connect(self) -> AmqpBroker:
+        """A connection to the first that takes it.
+
+        Raises:
+            QueueUnavailable: none does.
+            ConfigError: none does, and one of them will not do so by itself.
+        """
+        failures: list[DedupdError] = []
+        for _ in range(len(self._brokers)):
+            try:
+                return self._connect_to(self._brokers[0])
+            except (QueueUnavailable, ConfigError) as error:
+                failures.append(error)
+                self._brokers.rotate(-1)
+        refused = any(isinstance(error, ConfigError) for error in failures)
+        kind = ConfigError if refused else QueueUnavailable
+        raise kind(" ".join(error.message for error in failures))
+
+    def _connect_to(self, broker: Address) -> AmqpBroker:
+        settings, url = self._settings, self._settings.url
+        login = {
+            "userid": url.user,
+            "password": url.password,
+            "virtual_host": url.virtual_host,
+            "connect_timeout": CONNECT_SECONDS / len(self._brokers),
+        }
+        if url.scheme is QueueScheme.AMQPS:
+            login["ssl"] = self._tls(broker)
+        return AmqpBroker(broker.host, broker.port, settings.name, settings.delivery_limit, login)
+
+    def _tls(self, broker: Address) -> dict[str, Any]:
+        """What py-amqp is told of TLS; the certificate must name the host."""
+        settings = self._settings
+        files = {
+            "ca_certs": settings.cafile,
+            "certfile": settings.certfile,
+            "keyfile": settings.keyfile,
+        }
+        return {
+            "server_hostname": broker.host,
+            "cert_reqs": ssl.CERT_REQUIRED,
+            "tls_minimum_version": ssl.TLSVersion.TLSv1_2,
+        } | {name: str(path) for name, path in files.items() if path is not None}

@@ -1,0 +1,21 @@
+"""A consumer to be killed: prints each id that it is given, and settles nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from dedupd.queue import open_queue
+from tests.contract.queues import queue_settings
+
+
+async def main(url: str, name: str) -> None:
+    """Consume until killed."""
+    queue = open_queue(queue_settings(url, name=name))
+    await queue.open()
+    await queue.consume(lambda delivery: print(delivery.id, flush=True), 10)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

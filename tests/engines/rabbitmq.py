@@ -1,0 +1,228 @@
+"""A RabbitMQ of our own: private ports on loopback, private data; never the machine's instance.
+
+Debian's package is used, its service is not. Whatever happens to the tests, the kernel kills the
+broker when the thread that started it dies (setpriv --pdeathsig), and that one lives as long as
+the process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from tests.engines.certificates import Authority
+from tests.engines.ports import free_ports, is_free
+
+SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+CONTROL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
+USER = "dedupd"
+PASSWORD = "geheim"
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+_LOG_LINES = 40
+_BANNER = b"AMQP\x00\x00\x09\x01"
+
+
+class NotReady(Exception):
+    """It ended, or did not answer in time; the message holds its log."""
+
+
+class RabbitMQ:
+    """One node, with a listener for AMQP and one for AMQP over TLS.
+
+    Args:
+        directory: Where its data, its log and its certificates are.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Write its configuration; nothing is started."""
+        self.directory = directory
+        self.port, self.tls_port, self._distribution_port, self._names_port = free_ports(4)
+        authority = Authority(directory)
+        self.cafile = authority.cafile
+        self._data = directory / "data"
+        self._log = directory / "log"
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._launcher = ThreadPoolExecutor(max_workers=1)
+        self._write_configuration(authority)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._launcher.shutdown()
+
+    @property
+    def url(self) -> str:
+        """How it is reached."""
+        return f"amqp://{USER}:{PASSWORD}@127.0.0.1:{self.port}//"
+
+    @property
+    def tls_url(self) -> str:
+        """How it is reached with TLS."""
+        return f"amqps://{USER}:{PASSWORD}@127.0.0.1:{self.tls_port}//"
+
+    def start(self) -> None:
+        """Launch it on the data that it had, and wait until it answers.
+
+        Raises:
+            NotReady: it does not.
+        """
+        names = ["epmd", "-address", "127.0.0.1", "-port", str(self._names_port)]
+        self._launcher.submit(self._launch, names).result()
+        self._wait_until(lambda: not is_free(self._names_port))
+        self._launcher.submit(self._launch, [SERVER]).result()
+        self._wait_until(self._answers)
+
+    def kill(self) -> None:
+        """End it as `kill -9` does; its data stay."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Let it end in its own time; kill it where it does not. Again: nothing happens."""
+        self._end(signal.SIGTERM)
+
+    def restart(self) -> None:
+        """Kill it, and start it again on the same data and ports."""
+        self.kill()
+        self.start()
+
+    def wipe(self) -> None:
+        """Kill it, and start it again with nothing on it."""
+        self.kill()
+        shutil.rmtree(self._data)
+        self.start()
+
+    def pause(self) -> None:
+        """Stop it where it is: connections stand, and nothing answers (SIGSTOP)."""
+        self._processes[-1].send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after ``pause``."""
+        self._processes[-1].send_signal(signal.SIGCONT)
+
+    def control(self, *command: str) -> None:
+        """Have rabbitmqctl do something.
+
+        Raises:
+            CalledProcessError: it could not.
+        """
+        node = self._environment()["RABBITMQ_NODENAME"]
+        subprocess.run(
+            [CONTROL, "--quiet", "--node", node, *command],
+            env=self._environment(),
+            check=True,
+            stdin=subprocess.DEVNULL,
+            timeout=START_SECONDS,
+        )
+
+    def log(self) -> str:
+        """The last lines that it wrote."""
+        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+        return "\n".join(lines[-_LOG_LINES:])
+
+    def _write_configuration(self, authority: Authority) -> None:
+        server = authority.issue("rabbitmq")
+        lines = {
+            "listeners.tcp.1": f"127.0.0.1:{self.port}",
+            "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
+            "ssl_options.cacertfile": self.cafile,
+            "ssl_options.certfile": server.certificate,
+            "ssl_options.keyfile": server.key,
+            "ssl_options.verify": "verify_peer",
+            "ssl_options.fail_if_no_peer_cert": "false",
+            "default_user": USER,
+            "default_pass": PASSWORD,
+        }
+        text = "".join(f"{name} = {value}\n" for name, value in lines.items())
+        (self.directory / "rabbitmq.conf").write_text(text)
+        (self.directory / "enabled_plugins").write_text("[].\n")
+        (self.directory / "environment").touch()
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.directory),
+            "LANG": "C.UTF-8",
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(self._names_port),
+            "RABBITMQ_NODENAME": f"dedupd-{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(self._distribution_port),
+            "RABBITMQ_MNESIA_BASE": str(self._data),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_CONFIG_FILE": str(self.directory / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": str(self.directory / "environment"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.directory / "enabled_plugins"),
+            # With this the script becomes the server, so that its process id is the server's.
+            "RABBITMQ_ALLOW_INPUT": "1",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput "
+            "-kernel inet_dist_use_interface {127,0,0,1}",
+        }
+
+    def _launch(self, command: list[str]) -> None:
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *command],
+                cwd=self.directory,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._processes.append(process)
+
+    def _wait_until(self, is_reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not is_reached():
+            ended = [process.poll() for process in self._processes]
+            if any(status is not None for status in ended) or time.monotonic() > deadline:
+                self.kill()
+                raise NotReady(f"RabbitMQ is not ready\n{self.log()}")
+            time.sleep(_POLL_SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(_BANNER)
+                return len(connection.recv(1)) == 1
+        except OSError:
+            return False
+
+    def _end(self, how: signal.Signals) -> None:
+        while self._processes:  # the last one first: the server, then its directory of names
+            process = self._processes.pop()
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(how)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@cache
+def shared() -> RabbitMQ:
+    """One for all tests of this process that leave it as it is; ``stop_shared`` ends it."""
+    return RabbitMQ(Path(tempfile.mkdtemp(prefix="dedupd-rabbitmq-"))).__enter__()
+
+
+def stop_shared() -> None:
+    """End the shared one, if it was started."""
+    if shared.cache_info().currsize:
+        broker = shared()
+        shared.cache_clear()
+        broker.__exit__()
+        shutil.rmtree(broker.directory)

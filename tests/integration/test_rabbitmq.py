@@ -1,0 +1,419 @@
+"""The queue on RabbitMQ, while the broker is killed, wiped or stopped, or says no."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu.connection import Connection
+
+from dedupd.errors import ConfigError
+from dedupd.ports import Queue, QueueUnavailable
+from dedupd.queue import open_queue
+from dedupd.queue.amqp import AmqpBroker
+from dedupd.queue.broker import Broker
+from dedupd.queue.kombu import KombuQueue
+from dedupd.queue.link import ThreadLink
+from tests.contract.queues import Inbox, queue_settings, request_id, until_depth
+from tests.engines.certificates import Authority
+from tests.engines.ports import free_ports
+from tests.engines.rabbitmq import PASSWORD, USER, RabbitMQ
+
+ANSWER_SECONDS = 5.0
+"""Within this a caller must hear that it cannot be done."""
+
+RECOVERY_SECONDS = 60.0
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    with RabbitMQ(tmp_path_factory.mktemp("rabbitmq")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def name(broker: RabbitMQ) -> str:
+    """A queue that nobody else uses."""
+    return queue_settings(broker.url).name
+
+
+@asynccontextmanager
+async def opened(url: str, name: str, **settings: Any) -> AsyncIterator[Queue]:
+    queue = open_queue(queue_settings(url, name=name, **settings))
+    await queue.open()
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
+@contextmanager
+def channel_of(broker: RabbitMQ) -> Iterator[Any]:
+    """A way to do something behind everybody's back."""
+    connect: Callable[[str], Any] = Connection  # kombu has no types
+    with connect(broker.url) as connection, connection.channel() as channel:
+        yield channel
+
+
+async def until_published(queue: Queue, number: int) -> None:
+    """Publish until it is confirmed, as it is once the queue has recovered."""
+    async with asyncio.timeout(RECOVERY_SECONDS):
+        while True:
+            with suppress(QueueUnavailable):
+                return await queue.publish(request_id(number))
+            await asyncio.sleep(0.02)
+
+
+async def publish_until_lost(queue: Queue, confirmed: set[str]) -> None:
+    """Publish, 100 at a time, until that fails; ``confirmed`` takes what the broker has."""
+    for first in range(20_000, 10_000_000, 100):
+        ids = [request_id(number) for number in range(first, first + 100)]
+        results = await asyncio.gather(*map(queue.publish, ids), return_exceptions=True)
+        confirmed |= {id_ for id_, result in zip(ids, results, strict=True) if result is None}
+        if any(isinstance(result, QueueUnavailable) for result in results):
+            return
+
+
+async def until_arrived(inbox: Inbox, ids: set[str]) -> None:
+    async with asyncio.timeout(RECOVERY_SECONDS):
+        while missing := ids - set(inbox.ids):
+            await inbox.until(len(inbox.deliveries) + len(missing) // 2 + 1)
+
+
+async def until_got(channel: Any, name: str) -> object:
+    """The next message's body, once there is one."""
+    async with asyncio.timeout(RECOVERY_SECONDS):
+        while (message := channel.basic_get(name)) is None:  # noqa: ASYNC110 - a queue has no event
+            await asyncio.sleep(0.01)
+    body: object = message.body
+    return body
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(RECOVERY_SECONDS):
+        while not condition():  # noqa: ASYNC110 - a thread's end wakes nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_after_a_kill_what_was_confirmed_is_there_and_consumers_go_on(
+    broker: RabbitMQ, name: str
+) -> None:
+    async with opened(broker.url, name) as front, opened(broker.url, name) as worker:
+        inbox = Inbox(acknowledge=True)
+        await worker.consume(inbox, 16)
+        # What was declared an instant before a kill, RabbitMQ 3.10 itself would lose.
+        await asyncio.to_thread(broker.stop)
+        await asyncio.to_thread(broker.start)
+        await until_published(front, 10_000)
+        confirmed: set[str] = set()
+        publishing = asyncio.create_task(publish_until_lost(front, confirmed))
+        await inbox.until(2000)
+        await asyncio.to_thread(broker.kill)
+        await publishing
+        await asyncio.to_thread(broker.start)
+        await until_published(front, 10_001)
+        await until_arrived(inbox, {*confirmed, request_id(10_001)})
+
+
+async def test_settling_what_came_before_a_restart_disturbs_nobody(
+    broker: RabbitMQ, name: str
+) -> None:
+    async with opened(broker.url, name) as queue:
+        inbox = Inbox()
+        await queue.consume(inbox, 2)
+        await queue.publish(request_id(1))
+        await queue.publish(request_id(2))
+        await inbox.until(2)
+        await asyncio.to_thread(broker.stop)
+        await asyncio.to_thread(broker.start)
+        async with asyncio.timeout(RECOVERY_SECONDS):
+            await inbox.until(4)
+        inbox.deliveries[0].acknowledge()
+        inbox.deliveries[1].hand_back()
+        inbox.deliveries[2].acknowledge()
+        inbox.deliveries[3].acknowledge()
+        await queue.publish(request_id(3))
+        assert await inbox.until(5) == [*map(request_id, (1, 2, 1, 2, 3))]
+
+
+async def test_a_wiped_broker_is_furnished_again(broker: RabbitMQ, name: str) -> None:
+    async with opened(broker.url, name) as front, opened(broker.url, name) as worker:
+        inbox = Inbox(acknowledge=True)
+        await worker.consume(inbox, 4)
+        await front.publish(request_id(1))
+        await inbox.until(1)
+        await asyncio.to_thread(broker.wipe)
+        await until_published(front, 2)
+        await until_arrived(inbox, {request_id(2)})
+        assert await front.depth() == 0
+
+
+async def test_a_deleted_queue_is_made_again_and_consumed(broker: RabbitMQ, name: str) -> None:
+    async with opened(broker.url, name) as queue:
+        inbox = Inbox(acknowledge=True)
+        await queue.consume(inbox, 4)
+        for number in range(3):
+            with channel_of(broker) as channel:
+                channel.queue_delete(name)
+            await until_published(queue, number)
+            await until_arrived(inbox, {request_id(number)})
+
+
+async def test_nothing_is_confirmed_that_no_queue_has_taken(broker: RabbitMQ, name: str) -> None:
+    async with opened(broker.url, name) as queue:
+        with channel_of(broker) as channel:
+            channel.queue_delete(name)
+        with pytest.raises(QueueUnavailable, match="NO_ROUTE"):
+            await queue.publish(request_id(1))
+        await until_published(queue, 2)
+        assert await queue.depth() == 1
+
+
+async def test_without_a_broker_publishing_fails_in_time(broker: RabbitMQ, name: str) -> None:
+    async with opened(broker.url, name) as queue:
+        await asyncio.to_thread(broker.stop)
+        try:
+            for number in range(20):
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    with pytest.raises(QueueUnavailable):
+                        await queue.publish(request_id(number))
+        finally:
+            await asyncio.to_thread(broker.start)
+        await until_published(queue, 21)
+
+
+async def test_with_a_stuck_broker_publishing_fails_in_time(broker: RabbitMQ, name: str) -> None:
+    async with opened(broker.url, name) as queue:
+        broker.pause()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                tasks = [queue.publish(request_id(number)) for number in range(100)]
+                results = await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            broker.resume()
+        assert [type(result) for result in results] == [QueueUnavailable] * 100
+        await until_published(queue, 101)
+
+
+async def test_a_broker_that_has_fallen_silent_is_given_up(broker: RabbitMQ, name: str) -> None:
+    login = {"userid": USER, "password": PASSWORD, "virtual_host": "/", "heartbeat": 1}
+    queue = KombuQueue(lambda: AmqpBroker("127.0.0.1", broker.port, name, 20, login), ThreadLink)
+    await queue.open()
+    assert queue._link is not None
+    broker.pause()
+    try:
+        async with asyncio.timeout(RECOVERY_SECONDS):
+            await queue._link.until_ended()
+    finally:
+        broker.resume()
+    assert "heartbeats missed" in queue._link.reason
+    await queue.close()
+
+
+async def test_a_broker_short_of_memory_confirms_nothing(
+    broker: RabbitMQ, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = "set_vm_memory_high_watermark"
+    async with opened(broker.url, name) as queue:
+        await asyncio.to_thread(broker.control, limit, "absolute", "1")
+        try:
+            with pytest.raises(QueueUnavailable, match="did not answer"):
+                await queue.publish(request_id(1))
+            assert "takes no messages for now" in caplog.text
+        finally:
+            await asyncio.to_thread(broker.control, limit, "0.4")
+        await until_published(queue, 2)
+
+
+async def test_what_the_broker_rejects_is_not_published(broker: RabbitMQ, name: str) -> None:
+    policy = [name, f"^{name}$", '{"max-length": 1}', "--apply-to", "queues"]
+    await asyncio.to_thread(broker.control, "set_policy", *policy)
+    async with opened(broker.url, name) as queue:
+        results: list[BaseException | None] = []
+        while not any(results):
+            results += await asyncio.gather(queue.publish(request_id(1)), return_exceptions=True)
+        *confirmed, rejected = results
+        assert isinstance(rejected, QueueUnavailable)
+        assert "did not take the message" in rejected.message
+        assert await queue.depth() == len(confirmed) > 0
+
+
+async def test_a_message_that_kills_its_consumers_ends_among_the_dead_letters(
+    broker: RabbitMQ, name: str
+) -> None:
+    async with opened(broker.url, name, delivery_limit=2) as queue:
+        await queue.publish(request_id(1))
+        for _ in range(3):
+            with channel_of(broker) as channel:
+                await until_got(channel, name)
+        with channel_of(broker) as channel:
+            assert await until_got(channel, f"{name}.dead") == request_id(1).encode()
+        assert await queue.depth() == 0
+
+
+async def test_what_is_no_id_goes_to_the_dead_letters(broker: RabbitMQ, name: str) -> None:
+    async with opened(broker.url, name) as queue:
+        inbox = Inbox(acknowledge=True)
+        await queue.consume(inbox, 4)
+        with channel_of(broker) as channel:
+            channel.basic_publish(channel.prepare_message(b"drop table"), "", name)
+            assert await until_got(channel, f"{name}.dead") == b"drop table"
+        await queue.publish(request_id(1))
+        assert await inbox.until(1) == [request_id(1)]
+
+
+async def test_handing_back_never_counts_as_delivered_in_vain(broker: RabbitMQ, name: str) -> None:
+    async with opened(broker.url, name, delivery_limit=1) as queue:
+        inbox = Inbox()
+        await queue.consume(inbox, 1)
+        await queue.publish(request_id(1))
+        for times in range(1, 10):
+            await inbox.until(times)
+            if times % 2:
+                inbox.deliveries[-1].hand_back()
+            else:
+                await queue.close()
+                await queue.open()
+                await queue.consume(inbox, 1)
+        assert inbox.ids == [request_id(1)] * 9
+
+
+async def test_what_a_killed_consumer_had_goes_to_another(broker: RabbitMQ, name: str) -> None:
+    async with opened(broker.url, name) as queue:
+        for number in range(20):
+            await queue.publish(request_id(number))
+        command = [sys.executable, "-m", "tests.engines.consumer", broker.url, name]
+        victim = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        )
+        assert victim.stdout is not None
+        async with asyncio.timeout(RECOVERY_SECONDS):
+            seen = {await victim.stdout.readline() for _ in range(10)}
+        victim.kill()
+        await victim.wait()
+        assert len(seen) == 10
+        inbox = Inbox(acknowledge=True)
+        await queue.consume(inbox, 100)
+        await until_arrived(inbox, set(map(request_id, range(20))))
+        await until_depth(queue, 0)
+        assert len(inbox.ids) == 20
+
+
+async def test_another_address_is_used_when_one_does_not_answer(
+    broker: RabbitMQ, name: str
+) -> None:
+    [nobody] = free_ports(1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        hosts = [f"127.0.0.1:{port}" for port in (nobody, mute.getsockname()[1], broker.port)]
+        url = f"amqp://{USER}:{PASSWORD}@{','.join(hosts)}//"
+        async with opened(url, name) as queue:
+            await queue.publish(request_id(1))
+            await asyncio.to_thread(broker.stop)
+            await asyncio.to_thread(broker.start)
+            await until_published(queue, 2)
+
+
+async def test_a_server_that_says_nothing_is_unavailable(name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"amqp://127.0.0.1:{mute.getsockname()[1]}"
+        async with asyncio.timeout(ANSWER_SECONDS):
+            with pytest.raises(QueueUnavailable, match="is away: timed out"):
+                await open_queue(queue_settings(url, name=name)).open()
+
+
+async def refusal(url: str, **settings: Any) -> str:
+    """Why the queue does not open; the password is in no message."""
+    queue = open_queue(queue_settings(url, **settings))
+    with pytest.raises(ConfigError) as caught:
+        await queue.open()
+    with pytest.raises(QueueUnavailable, match="not open"):
+        await queue.publish(request_id(1))
+    assert PASSWORD not in caught.value.message
+    return caught.value.message
+
+
+async def test_credentials_that_are_refused(broker: RabbitMQ) -> None:
+    message = await refusal(f"amqp://{USER}:{PASSWORD}x@127.0.0.1:{broker.port}//")
+    assert f"The broker 127.0.0.1:{broker.port}: ACCESS_REFUSED" in message
+    assert "correct user and password in [queue] url" in message
+
+
+async def test_a_virtual_host_that_is_not_there(broker: RabbitMQ) -> None:
+    message = await refusal(broker.url.removesuffix("/") + "elsewhere")
+    assert "vhost elsewhere not found" in message
+    assert "correct the virtual host in [queue] url" in message
+
+
+async def test_a_queue_that_is_of_another_kind(broker: RabbitMQ, name: str) -> None:
+    async with opened(broker.url, name, delivery_limit=5):
+        message = await refusal(broker.url, name=name, delivery_limit=6)
+    assert f"inequivalent arg 'x-delivery-limit' for queue '{name}'" in message
+    assert "delete that queue" in message
+
+
+async def test_with_tls(broker: RabbitMQ, name: str) -> None:
+    async with opened(broker.tls_url, name, cafile=broker.cafile) as queue:
+        inbox = Inbox(acknowledge=True)
+        await queue.consume(inbox, 100)
+        await asyncio.gather(*(queue.publish(request_id(number)) for number in range(1000)))
+        await inbox.until(1000)
+        await asyncio.to_thread(broker.stop)
+        await asyncio.to_thread(broker.start)
+        await until_published(queue, 1000)
+        await until_arrived(inbox, {request_id(1000)})
+
+
+async def test_a_certificate_of_an_unknown_authority(broker: RabbitMQ, tmp_path: Path) -> None:
+    message = await refusal(broker.tls_url, cafile=Authority(tmp_path).cafile)
+    assert "its certificate is refused" in message
+    assert "correct [queue] cafile" in message
+
+
+async def test_a_certificate_for_another_host(broker: RabbitMQ) -> None:
+    url = broker.tls_url.replace("127.0.0.1", "localhost")
+    message = await refusal(url, cafile=broker.cafile)
+    assert "its certificate is refused" in message
+
+
+async def test_tls_where_there_is_none(broker: RabbitMQ) -> None:
+    message = await refusal(broker.url.replace("amqp:", "amqps:"))
+    assert "a port for TLS" in message
+
+
+async def test_nothing_is_left_behind(broker: RabbitMQ, name: str) -> None:
+    def held() -> tuple[int, int]:
+        threads = sum(thread.name == "dedupd-queue" for thread in threading.enumerate())
+        return threads, len([*Path("/proc/self/fd").iterdir()])
+
+    before = held()
+    for _ in range(3):
+        async with opened(broker.url, name) as queue:
+            with channel_of(broker) as channel:
+                channel.queue_delete(name)
+            await until_published(queue, 1)
+        await refusal(f"amqp://{USER}:x@127.0.0.1:{broker.port}//")
+    await until(lambda: held() == before)
+
+
+def test_commands_that_come_after_the_end_do_nothing(broker: RabbitMQ, name: str) -> None:
+    login = {"userid": USER, "password": PASSWORD, "virtual_host": "/"}
+    one = AmqpBroker("127.0.0.1", broker.port, name, 20, login)
+    asking = (Broker.publish, request_id(1), None), (Broker.consume, 1, None)
+    arrived = one.perform(asking)[1]
+    while not arrived:
+        arrived = one.perform([])[1]
+    [(_, tag)] = arrived
+    settling = (Broker.stop, None, None), (Broker.acknowledge, tag, None)
+    one.perform([*settling, (Broker.hand_back, tag, None)])
+    one.close()
+    other = AmqpBroker("127.0.0.1", broker.port, name, 20, login)
+    assert other._channel.basic_get(name).body == request_id(1).encode()
+    other.close()
