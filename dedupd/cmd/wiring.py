@@ -260,11 +260,15 @@ async def front(shared: Parts, worker_service: WorkerService | None) -> AsyncIte
         _running(latch.poll(), admission.refresh()),
     ):
         try:
-            health = Health(_checks(shared, worker_service), shared.metrics)
-            passthrough = PassThrough(upstream, endpoint(settings))
-            yield App(own_resources(status, health), idempotent, passthrough)
+            own = own_resources(status, health(shared, worker_service))
+            yield App(own, idempotent, PassThrough(upstream, endpoint(settings)))
         finally:
             await authenticator.close()
+
+
+def health(shared: Parts, worker_service: WorkerService | None) -> Health:
+    """What a process answers about itself."""
+    return Health(_checks(shared, worker_service), shared.metrics)
 
 
 def _authenticator(settings: Settings) -> Authenticator:
