@@ -96,8 +96,7 @@ class Standalone:
 
     def launch(self) -> None:
         """Start the process and wait for nothing."""
-        command = [str(DEDUPD), f"--config-file={self._configuration}", "standalone"]
-        command += [f"--listen={self.address}", f"--state={self.directory / 'state'}"]
+        command = [str(DEDUPD), f"--config-file={self._configuration}", *self._arguments()]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -163,6 +162,9 @@ class Standalone:
         """The last lines that it wrote."""
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
         return "\n".join(lines[-_LOG_LINES:])
+
+    def _arguments(self) -> list[str]:
+        return ["standalone", f"--listen={self.address}", f"--state={self.directory / 'state'}"]
 
     def _end(self, how: signal.Signals) -> int:
         assert self._process
