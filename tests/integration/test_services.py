@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dedupd import seal
@@ -20,6 +22,7 @@ from tests.nova.call import Answer
 TOKENS = 60
 TRIES = 200
 CALLERS = 24
+SECONDS = 60.0
 
 
 class Service(Standalone):
@@ -39,10 +42,11 @@ class Service(Standalone):
 
 
 class Site:
-    """What runs for one test."""
+    """What runs for one test: the engines, the simulated Nova, and two workers."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
-        """Start the engines, the simulated Nova, two fronts and two workers."""
+        """Start them."""
+        self._directory, self._stack = directory, stack
         self.nova = stack.enter_context(Simulated(7))
         etcd = EtcdServer(directory / "etcd", 1)
         etcd.start()
@@ -50,19 +54,19 @@ class Site:
         (directory / "rabbitmq").mkdir()
         broker = stack.enter_context(rabbitmq.RabbitMQ(directory / "rabbitmq"))
         seal.create(directory / "seal.keys")
-        settings = {
+        self._settings = {
             "store.url": f"etcd://{','.join(etcd.endpoints)}",
             "queue.url": broker.url,
             "seal.key_file": str(directory / "seal.keys"),
         }
+        self.workers = [self.start("worker", f"worker{number}") for number in range(2)]
+        self.fronts: list[Service] = []
 
-        def start(kind: str, number: int) -> Service:
-            name = f"{kind}{number}"
-            service = Service(kind, directory / name, self.nova.url, settings)
-            return stack.enter_context(service)
-
-        self.fronts = [start("api", number) for number in range(2)]
-        self.workers = [start("worker", number) for number in range(2)]
+    def start(self, kind: str, name: str, **settings: str) -> Service:
+        """Start a front or a worker; it ends with the test."""
+        changed = self._settings | {key.replace("_", ".", 1): at for key, at in settings.items()}
+        service = Service(kind, self._directory / name, self.nova.url, changed)
+        return self._stack.enter_context(service)
 
     def order(self, number: int) -> Answer:
         """POST with one token, on one front after the other, until it is answered for good."""
@@ -92,6 +96,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.mark.timeout(300)
 def test_a_killed_worker_costs_nothing_and_doubles_nothing(site: Site) -> None:
+    site.fronts = [site.start("api", f"front{number}") for number in range(2)]
     lost = {"method": "POST", "path": "/servers$", "probability": 0.2, "times": 10**9}
     site.nova.faults([lost | {"fault": "drop-after", "seed": 1}])
     with ThreadPoolExecutor(CALLERS) as callers:
@@ -103,6 +108,27 @@ def test_a_killed_worker_costs_nothing_and_doubles_nothing(site: Site) -> None:
     assert all(one.body == other.body for one, other in answers)
     made = [name for effect in site.nova.ledger() for name in effect["names"]]
     assert sorted(made) == sorted(f"order-{number}" for number in range(TOKENS))
+
+
+@pytest.mark.timeout(180)
+def test_a_front_of_several_processes_replaces_one_that_dies(site: Site) -> None:
+    front = site.start("api", "front", api_workers="2")
+    site.fronts = [front]
+    before = {child.pid for child in psutil.Process(front.pid).children()}
+    assert len(before) == 2
+    psutil.Process(before.pop()).kill()
+    wait_until(lambda: len(psutil.Process(front.pid).children()) == 2)
+    front.wait_until_ready()
+    assert site.order(1).body == site.order(1).body
+    assert front.stop() == 0
+    assert not any(psutil.pid_exists(pid) for pid in before)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("kind", ["api", "worker"])
