@@ -14,9 +14,6 @@ CHECKED := $(wildcard dedupd tests bench)
 # These do no I/O, so that there is no excuse for a branch that no test takes.
 PURE := dedupd/request.py,dedupd/token.py,dedupd/fingerprint.py,dedupd/outcome.py
 
-# Debian's packages of what the tests start for themselves, on private ports.
-ENGINES := rabbitmq-server
-
 # Root installs Debian packages by itself; anyone else through sudo, where there is one.
 APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get --yes
 
@@ -31,16 +28,14 @@ run: $(VENV)/installed ## start dedupd: NOVA=http://controller:8774, else a simu
 demo: $(VENV)/installed ## a retry storm with lost answers and a kill, live, in under 20 seconds
 	exec $(BIN)/dedupd demo
 
-test: $(VENV)/installed-test ## every test, the real Nova's included
-	tests/engines/setup $(ENGINES)
+test: $(VENV)/installed-test $(VENV)/engines ## every test, the real Nova's included
 	PYTHON='$(PYTHON)' tests/nova/real/setup
 	$(BIN)/coverage erase
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/coverage report --fail-under=100 --include=$(PURE)
 
-unit: $(VENV)/installed-test ## the quick tests only, without the real Nova
-	tests/engines/setup $(ENGINES)
+unit: $(VENV)/installed-test $(VENV)/engines ## the quick tests only, without the real Nova
 	$(BIN)/pytest -n auto --dist loadfile $(wildcard tests/unit tests/contract)
 
 lint: $(VENV)/installed-test ## ruff and mypy --strict
@@ -76,6 +71,11 @@ $(VENV)/installed: $(METADATA) | $(BIN)/python
 $(VENV)/installed-test: $(METADATA) | $(BIN)/python
 	$(PIP) --editable '.[test,lint]'
 	touch $@ $(VENV)/installed
+
+# Tests start engines of their own, on ports of their own; the machine's are not touched.
+$(VENV)/engines: tests/engines/setup | $(BIN)/python
+	tests/engines/setup etcd-server rabbitmq-server
+	touch $@
 
 $(VENV)/installed-bench: $(METADATA) | $(BIN)/python
 	$(PIP) --editable '.[bench]'

@@ -40,6 +40,11 @@ class State(enum.IntEnum):
         return self <= State.SENDING
 
     @property
+    def answered(self) -> bool:
+        """Whether a result may stand with it: neither while it is awaited nor as a tombstone."""
+        return State.SENDING < self < State.TOMBSTONE
+
+    @property
     def vacant(self) -> bool:
         """Whether a new claim may take the record's place."""
         return self is State.RELEASED
@@ -61,7 +66,7 @@ class Verdict(enum.StrEnum):
     ABSENT = "absent"
 
 
-class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
     """One time that the request was sent to Nova, or was about to be."""
 
     worker: str
@@ -74,7 +79,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_at: float | None = None
 
 
-class Resource(msgspec.Struct, frozen=True, omit_defaults=True):
+class Resource(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
     """What the request made in Nova."""
 
     type: str
@@ -83,8 +88,12 @@ class Resource(msgspec.Struct, frozen=True, omit_defaults=True):
     link: str = ""
 
 
-class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Everything about one request but what it carries: small, and never a secret."""
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
+    """Everything about one request but what it carries: small, and never a secret.
+
+    Coded by position, which takes a quarter less room and time: a field may only be added behind
+    the last one, with a default, here and in ``Attempt`` and ``Resource``.
+    """
 
     id: str
     """The keyed hash of (region, project, token): 32 hexadecimal characters."""

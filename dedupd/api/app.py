@@ -68,10 +68,24 @@ def own_resources(status: Status, health: Health) -> Starlette:
     routes = [
         Route(requests, status.index, methods=["GET"]),
         Route(requests + "/{name:path}", status.one, methods=["GET", "DELETE"]),
+    ]
+    return _application([*routes, *_health_routes(health)])
+
+
+def health_resources(health: Health) -> Starlette:
+    """The application of a process that serves nobody but its operator."""
+    return _application(_health_routes(health))
+
+
+def _health_routes(health: Health) -> list[Route]:
+    return [
         Route("/healthz/live", health.live, methods=["GET"]),
         Route("/healthz/ready", health.ready, methods=["GET"]),
         Route("/metrics", health.prometheus, methods=["GET"]),
     ]
+
+
+def _application(routes: list[Route]) -> Starlette:
     return Starlette(
         routes=routes,
         exception_handlers={DedupdError: _own_error, HTTPException: _http_error},

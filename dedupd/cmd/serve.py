@@ -51,15 +51,17 @@ class Server(uvicorn.Server):
         yield
 
 
-def listen(address: Address) -> socket.socket:
-    """A listening socket.
+def listen(address: Address, *, share: bool = False) -> socket.socket:
+    """A listening socket; with ``share``, other processes may listen on the address too.
 
     Raises:
         ConfigError: the address is taken, or not this machine's.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+        return socket.create_server(
+            (address.host, address.port), family=family, backlog=BACKLOG, reuse_port=share
+        )
     except OSError as error:
         raise ConfigError(
             f"[api] listen: {address} cannot be listened on: {error.strerror}. Stop what is there, "

@@ -13,7 +13,7 @@ from cliff.command import Command
 from dedupd.cmd import wiring
 from dedupd.cmd.serve import listen, serving, set_up_logging, settle, stop_signals
 from dedupd.conf import Settings
-from dedupd.conf.values import Address
+from dedupd.conf.values import Address, StoreScheme
 
 if TYPE_CHECKING:
     from dedupd.cmd.main import Dedupd
@@ -119,10 +119,11 @@ async def _serve(settings: Settings, simulated: SimulatedCloud | None) -> None:
 
 def _welcome(settings: Settings, address: Address, simulated: bool) -> str:
     nova = "the built-in simulated Nova (--nova URL for a real one)"
-    path = settings.store.url.path
+    url = settings.store.url
+    in_memory = url.scheme is StoreScheme.MEMORY
     return WELCOME.format(
         front=f"http://{address}",
         nova=nova if simulated else settings.nova.endpoint,
-        records=path or "in memory: gone when this process ends",
+        records="in memory: gone when this process ends" if in_memory else url.path or url,
         image=IMAGE,
     )

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dedupd import queue as queues
 from dedupd import seal
@@ -24,6 +24,7 @@ from dedupd.cloud.service_user import KeystoneServiceUser
 from dedupd.conf import Settings, keystone
 from dedupd.conf.api import Concurrent
 from dedupd.conf.auth import Strategy
+from dedupd.conf.store import StoreSettings
 from dedupd.conf.values import StoreScheme
 from dedupd.errors import ConfigError, Unavailable
 from dedupd.metrics import Metrics
@@ -36,6 +37,9 @@ from dedupd.worker.job import Opener
 from dedupd.worker.lease import Lease
 from dedupd.worker.reconciler import Reconciler
 from dedupd.worker.service import WorkerService
+
+if TYPE_CHECKING:
+    from dedupd.store.etcd_cluster import Cluster
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -79,9 +83,34 @@ def load_keys(settings: Settings, *, create: bool) -> Keys:
 def open_store(settings: Settings, keys: Keys, *, exclusive: bool) -> Store:
     """The store that ``[store] url`` names, not opened yet."""
     url = settings.store.url
+    if url.scheme.is_etcd:
+        return _etcd_store(settings.store, keys, create=exclusive)
     if url.scheme is StoreScheme.MEMORY or url.path is None:
         return MemoryStore()
     return SqliteStore(url.path, identity_check=keys.check, exclusive=exclusive)
+
+
+def _etcd_store(settings: StoreSettings, keys: Keys, *, create: bool) -> Store:
+    """The store on an etcd cluster; gRPC is imported only where it is used."""
+    from dedupd.store.etcd import EtcdStore
+
+    return EtcdStore(
+        etcd_cluster(settings),
+        prefix=settings.prefix,
+        identity_check=keys.check,
+        create=create,
+        known_bad=settings.allow_lossy_etcd,
+    )
+
+
+def etcd_cluster(settings: StoreSettings) -> Cluster:
+    """The cluster that ``[store] url`` names, not connected yet."""
+    from dedupd.store.etcd_cluster import Cluster, Credentials, Security
+
+    tls = settings.url.scheme is StoreScheme.ETCDS
+    user = Credentials(settings.username, settings.password) if settings.username else None
+    security = Security(settings.cafile, settings.keyfile, settings.certfile) if tls else None
+    return Cluster(settings.url.endpoints, security, user)
 
 
 @asynccontextmanager
@@ -231,11 +260,15 @@ async def front(shared: Parts, worker_service: WorkerService | None) -> AsyncIte
         _running(latch.poll(), admission.refresh()),
     ):
         try:
-            health = Health(_checks(shared, worker_service), shared.metrics)
-            passthrough = PassThrough(upstream, endpoint(settings))
-            yield App(own_resources(status, health), idempotent, passthrough)
+            own = own_resources(status, health(shared, worker_service))
+            yield App(own, idempotent, PassThrough(upstream, endpoint(settings)))
         finally:
             await authenticator.close()
+
+
+def health(shared: Parts, worker_service: WorkerService | None) -> Health:
+    """What a process answers about itself."""
+    return Health(_checks(shared, worker_service), shared.metrics)
 
 
 def _authenticator(settings: Settings) -> Authenticator:

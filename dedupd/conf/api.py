@@ -59,6 +59,14 @@ OPTIONS = [
         "a connection and some tens of kilobytes. Raise it together with the limit of open files "
         "(ulimit -n).",
     ),
+    cfg.Opt(
+        "workers",
+        type=values.Whole("processes", high=256),
+        default=1,
+        help="How many processes `dedupd api` runs, which share the address. Each costs some 80 "
+        "MB and serves about one core; one that dies is started again. The standalone process "
+        "is always one.",
+    ),
 ]
 
 
@@ -71,3 +79,4 @@ class ApiSettings:
     concurrent: Concurrent
     max_body_bytes: int
     max_waiters: int
+    workers: int

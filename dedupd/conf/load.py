@@ -81,6 +81,7 @@ def load(
         settings = _build(conf)
         _refuse_open_noauth(settings)
         _refuse_bad_key_file(settings)
+        store.check(settings.store)
         keystone.prepare(conf, callers=settings.auth.strategy is auth.Strategy.KEYSTONE)
         _check_all(conf)  # once more: only now are the plugins' options known
     except cfg.Error as error:
@@ -182,7 +183,9 @@ def _build(conf: cfg.ConfigOpts) -> Settings:
         api=_group(api.ApiSettings, conf.api),
         auth=_group(auth.AuthSettings, conf.auth),
         nova=_group(nova.NovaSettings, conf.nova),
-        store=store.StoreSettings(_below(conf.state_path, conf.store.url)),
+        store=dataclasses.replace(
+            _group(store.StoreSettings, conf.store), url=_below(conf.state_path, conf.store.url)
+        ),
         queue=_group(queue.QueueSettings, conf.queue),
         worker=_group(worker.WorkerSettings, conf.worker),
         retention=_group(retention.RetentionSettings, conf.retention),

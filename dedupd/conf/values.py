@@ -73,14 +73,28 @@ class StoreScheme(StrEnum):
 
     SQLITE = "sqlite"
     MEMORY = "memory"
+    ETCD = "etcd"
+    ETCDS = "etcds"
+
+    @property
+    def is_etcd(self) -> bool:
+        """Whether an etcd cluster does, over TLS or not."""
+        return self in (StoreScheme.ETCD, StoreScheme.ETCDS)
 
 
 @dataclass(frozen=True, slots=True)
 class StoreUrl:
-    """Where records are kept; ``path`` is the database file, for SQLite only."""
+    """Where records are kept: ``path`` for SQLite, ``endpoints`` (``host:port``) for etcd."""
 
     scheme: StoreScheme
     path: Path | None = None
+    endpoints: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """As it is written in the configuration."""
+        if self.path is not None:
+            return f"{self.scheme}:///{self.path}"
+        return f"{self.scheme}://{','.join(self.endpoints)}"
 
 
 class Parsed(types.ConfigType):
@@ -212,14 +226,17 @@ _ENDPOINT = "write http://controller:8774"
 
 
 def parse_store_url(text: str) -> StoreUrl:
-    """``sqlite:///records.db`` (three slashes: relative; four: absolute) or ``memory://``.
+    """``sqlite:///records.db`` (three slashes: relative; four: absolute), etcd, or ``memory://``.
 
     Raises:
-        ValueError: another scheme, a host, a query, or no path.
+        ValueError: another scheme, a host, a query, or no path; for etcd, a bad endpoint.
     """
     if text in ("memory:", "memory://"):
         return StoreUrl(StoreScheme.MEMORY)
     scheme, _, rest = text.partition("://")
+    if scheme in (StoreScheme.ETCD, StoreScheme.ETCDS):
+        endpoints = tuple(_parse_member(part.strip()) for part in rest.rstrip("/").split(","))
+        return StoreUrl(StoreScheme(scheme), endpoints=endpoints)
     if scheme != StoreScheme.SQLITE:
         raise ValueError(f"{text!r} is no store: {_STORE}")
     if not rest.startswith("/") or not rest.strip("/") or re.search(r"[?#\0]", rest):
@@ -229,7 +246,28 @@ def parse_store_url(text: str) -> StoreUrl:
     return StoreUrl(StoreScheme.SQLITE, expand(rest.removeprefix("/")))
 
 
-_STORE = "write sqlite:////var/lib/dedupd/records.db, or memory:// for one that is lost at the end"
+_STORE = (
+    "write sqlite:////var/lib/dedupd/records.db, etcd://host1:2379,host2:2379 (etcds:// for TLS), "
+    "or memory:// for one that is lost at the end"
+)
+
+
+def _parse_member(text: str) -> str:
+    """One member of an etcd cluster as ``host:port``; the port may be left out.
+
+    Raises:
+        ValueError: a user, a path, or no host; a password is kept out of the message.
+    """
+    if "@" in text:
+        raise ValueError(f"'...@{text.rpartition('@')[2]}' has a user: set username in [store]")
+    bare = text.endswith("]") or ":" not in text
+    address = parse_address(f"{text}:{_ETCD_PORT}" if bare else text)
+    if address.port == 0:
+        raise ValueError(f"{text!r} has port 0: write the one that etcd listens on, often 2379")
+    return str(address)
+
+
+_ETCD_PORT = 2379
 
 
 def parse_directory(text: str) -> Path:

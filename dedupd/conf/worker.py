@@ -12,6 +12,13 @@ GROUP = cfg.OptGroup("worker", help="The worker: its lease, its sweeps, and how 
 
 OPTIONS = [
     cfg.Opt(
+        "health_listen",
+        type=values.Parsed(values.parse_address, "host:port"),
+        default="127.0.0.1:8776",
+        help="The address and port on which `dedupd worker` answers /healthz/live, "
+        "/healthz/ready and /metrics, and nothing else. Port 0 takes any free one.",
+    ),
+    cfg.Opt(
         "lease_seconds",
         type=values.Number("seconds", low=1, high=3600),
         default=10,
@@ -41,6 +48,7 @@ OPTIONS = [
 class WorkerSettings:
     """The worker, checked."""
 
+    health_listen: values.Address
     lease_seconds: float
     stop_seconds: float
     sweep_seconds: float

@@ -15,7 +15,7 @@ import msgspec
 
 from dedupd.errors import NotFound
 from dedupd.ports import Depth, Query, Stored, Worker
-from dedupd.request import Record, State
+from dedupd.request import Record
 from dedupd.store.completion import Completions
 
 
@@ -65,7 +65,7 @@ class MemoryStore:
         written = Stored(
             self._stamped(after),
             standing.payload if after.state.pending else None,
-            None if after.state is State.TOMBSTONE else _or(result, standing.result),
+            _or(result, standing.result) if after.state.answered else None,
         )
         self._put(written)
         self._completions.swapped(before, written.record, result)

@@ -19,7 +19,7 @@ from sqlite3 import Cursor
 
 from dedupd.errors import DedupdError
 from dedupd.ports import Depth, Query, Stored, StoreUnavailable, Worker
-from dedupd.request import Record, State
+from dedupd.request import Record
 from dedupd.store import database, statements
 from dedupd.store.completion import Completions
 from dedupd.store.group import GroupCommit
@@ -128,7 +128,7 @@ class SqliteStore:
             "before_version": before.version,
             "before_birth": before.birth,
             "pending": after.state.pending,
-            "tombstone": after.state is State.TOMBSTONE,
+            "answered": after.state.answered,
             "result": result,
             "worker": worker,
         }

@@ -50,7 +50,7 @@ WHERE state = 5
 SWAP = """
 UPDATE requests SET birth = :birth, state = :state, version = :version, expires_at = :expires_at,
     record = :record, payload = CASE WHEN :pending THEN payload END,
-    result = CASE WHEN :tombstone THEN NULL ELSE coalesce(:result, result) END
+    result = CASE WHEN :answered THEN coalesce(:result, result) END
 WHERE id = :id AND version = :before_version AND birth = :before_birth
 """
 

@@ -76,9 +76,10 @@ class Reconciler:
             await self._give_up(job, NO_PROBE % job.record.route)
             return Decision.ENDED
         settled_at = job.record.sending.send_deadline + self._limits.settle
+        patient_until = max(settled_at, self._clock()) + self._limits.retry
 
         async def once() -> Decision | None:
-            return await self._look_once(job, settled_at)
+            return await self._look_once(job, settled_at, patient_until)
 
         looking = policies.looking(self._limits.look, lambda: settled_at - self._clock())
         decision: Decision = await looking(once)
@@ -86,20 +87,28 @@ class Reconciler:
 
     async def revisit(self, job: Job) -> bool:
         """Look once for what is UNKNOWN: adopted if it is found, otherwise it stays so."""
-        finding = await self._look(job)
+        finding = await self._look(job, thorough=True)
         return isinstance(finding, Found) and await self._adopt(job, finding)
 
-    async def _look_once(self, job: Job, settled_at: float) -> Decision | None:
-        """One look; None: nothing can be decided yet."""
+    async def _look_once(
+        self, job: Job, settled_at: float, patient_until: float
+    ) -> Decision | None:
+        """One look; None: nothing can be decided yet.
+
+        Args:
+            job: The request.
+            settled_at: From when on what is not there will not come any more.
+            patient_until: Until when Nova may fail to answer.
+        """
         began = self._clock()
-        finding = await self._look(job)
+        finding = await self._look(job, thorough=began >= settled_at)
         if isinstance(finding, Found):
             await self._adopt(job, finding)
             return Decision.ENDED
         if isinstance(finding, Spoiled) and (decided := await self._discard(job, finding)):
             return decided
         clear = isinstance(finding, Absent | Undecided)
-        if began < settled_at + (0 if clear else self._limits.retry):
+        if began < (settled_at if clear else patient_until):
             return None
         if isinstance(finding, Absent):
             absent = request.end_attempt(
@@ -110,12 +119,12 @@ class Reconciler:
         await self._give_up(job, _reason(finding))
         return Decision.ENDED
 
-    async def _look(self, job: Job) -> Finding | None:
+    async def _look(self, job: Job, *, thorough: bool) -> Finding | None:
         """One look, counted; None: the cloud did not tell."""
         if job.probe is None:
             return Undecided(NO_PROBE % job.record.route)
         try:
-            finding = await job.probe.look(job.errand, job.asker)
+            finding = await job.probe.look(job.errand, job.asker, thorough=thorough)
         except CannotAsk as error:
             LOG.warning("%s: cannot look: %s", job.record.id, error)
             self._metrics.findings.labels("cannot-ask").inc()

@@ -76,11 +76,22 @@ class Sweeper:
         self._measure(pending)
         keys = {(record.id, record.state) for record in pending}
         self._visits = {key: visits for key, visits in self._visits.items() if key in keys}
-        await self._clear()
+        leads = self._leads(living)
+        if leads:
+            await self._clear()
         # What is queued comes last: where the broker is away, that breaks the round off.
         for record in sorted(pending, key=lambda record: record.state is State.QUEUED):
-            if not self.in_hand(record.id):
+            ours = leads or record.owner == self.worker_id()
+            if ours and not self.in_hand(record.id):
                 await self._act(record, living)
+
+    def _leads(self, living: set[str]) -> bool:
+        """Whether this worker sweeps for all: no living one's id sorts before its own.
+
+        No election: every action is a compare-and-swap or a repeated hint, so that two leaders
+        for a moment do no harm, and none for a moment only delays.
+        """
+        return all(self.worker_id() <= other for other in living)
 
     async def _act(self, record: Record, living: set[str]) -> None:
         """See to a record that is not in hand here, unless another worker has it and lives."""

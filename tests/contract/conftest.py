@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.contract.stores import ETCD
 from tests.engines import rabbitmq
 
 
 @pytest.fixture(scope="session", autouse=True)
-def engines() -> Iterator[None]:
-    """Whatever a test has started."""
+def _end_of_the_engines() -> Iterator[None]:
+    """Whatever the tests have started ends with the last of them."""
     yield
+    ETCD.stop()
     rabbitmq.stop_shared()

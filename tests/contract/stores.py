@@ -5,14 +5,18 @@ A store to come adds one function here, and its name in ``STORES``.
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from dedupd.ports import Store
 from dedupd.request import Record
+from dedupd.store.etcd import EtcdStore
 from dedupd.store.memory import MemoryStore
 from dedupd.store.sqlite import SqliteStore
+from tests.integration.shared_etcd import SharedEtcd
 
 NOW = 1_800_000_000.0
 IDENTITY = "the check of an identity key"
@@ -52,7 +56,27 @@ async def sqlite(directory: Path, clock: Clock) -> AsyncIterator[Store]:
         await store.close()
 
 
-STORES: dict[str, Opener] = {"memory": memory, "sqlite": sqlite}
+ETCD = SharedEtcd(int(os.environ.get("DEDUPD_TEST_ETCD_MEMBERS", "1")))
+"""One member keeps the contract; a run on three is made by hand, for it takes long."""
+
+
+def etcd_store(clock: Clock) -> EtcdStore:
+    """Below a prefix of its own."""
+    prefix = f"/{secrets.token_hex(8)}/v1/"
+    return EtcdStore(ETCD.cluster(), prefix=prefix, identity_check=IDENTITY, clock=clock)
+
+
+@asynccontextmanager
+async def etcd(_directory: Path, clock: Clock) -> AsyncIterator[Store]:
+    store = etcd_store(clock)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+STORES: dict[str, Opener] = {"memory": memory, "sqlite": sqlite, "etcd": etcd}
 
 
 def request_id(number: int) -> str:

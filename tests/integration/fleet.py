@@ -113,9 +113,11 @@ class Fleet:
             del self.open[order]
 
     async def _until_answered(self, session: aiohttp.ClientSession, order: Order) -> Answer:
-        while (answer := await self._try(session, order)) is None:
+        while True:
+            answer = await self._try(session, order)
+            if answer is not None:
+                return answer
             await asyncio.sleep(self.chance.uniform(*_PAUSE))
-        return answer
 
     async def _try(self, session: aiohttp.ClientSession, order: Order) -> Answer | None:
         """One try; None: it was not answered yet."""
@@ -166,7 +168,7 @@ class Catalogue:
             self._server("2.96"): 0.35,
             self._server("2.1"): 0.25,
             self._server("2.96", copies=3, min_count=3): 0.10,
-            self._server("2.1", return_reservation_id=True): 0.05,
+            self._server("2.96", return_reservation_id=True): 0.05,
             self._keypair("2.92", public_key=self.public_key): 0.10,
             self._keypair("2.2"): 0.05,
             self._snapshot("2.96"): 0.10,

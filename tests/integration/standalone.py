@@ -28,6 +28,7 @@ QUICK = {
     "nova.send_timeout": "6",
     "nova.settle_seconds": "6",
     "nova.retry_seconds": "5",
+    "nova.probe_seconds": "0.25",
     "worker.lease_seconds": "2",
     "worker.sweep_seconds": "0.2",
     "worker.stop_seconds": "5",
@@ -95,8 +96,7 @@ class Standalone:
 
     def launch(self) -> None:
         """Start the process and wait for nothing."""
-        command = [str(DEDUPD), f"--config-file={self._configuration}", "standalone"]
-        command += [f"--listen={self.address}", f"--state={self.directory / 'state'}"]
+        command = [str(DEDUPD), f"--config-file={self._configuration}", *self._arguments()]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -162,6 +162,9 @@ class Standalone:
         """The last lines that it wrote."""
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
         return "\n".join(lines[-_LOG_LINES:])
+
+    def _arguments(self) -> list[str]:
+        return ["standalone", f"--listen={self.address}", f"--state={self.directory / 'state'}"]
 
     def _end(self, how: signal.Signals) -> int:
         assert self._process

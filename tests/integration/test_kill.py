@@ -51,6 +51,7 @@ SETTINGS = {
     "nova.connect_timeout": "1",
     "nova.send_timeout": "1",
     "nova.settle_seconds": "3",
+    "nova.retry_seconds": "60",
     "worker.lease_seconds": "1",
     "worker.sweep_seconds": "0.1",
 }

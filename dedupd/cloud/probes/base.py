@@ -112,8 +112,8 @@ class Probe(Protocol):
             CannotAsk: the cloud did not tell.
         """
 
-    async def look(self, errand: Errand, asker: Asker) -> Finding:
-        """Look for the effect, once, thoroughly.
+    async def look(self, errand: Errand, asker: Asker, *, thorough: bool = True) -> Finding:
+        """Look for the effect once; only a ``thorough`` look, which costs Nova more, says Absent.
 
         Raises:
             CannotAsk: the cloud did not tell.

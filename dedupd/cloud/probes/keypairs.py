@@ -54,8 +54,8 @@ class KeypairProbe:
         answer = await self._exchange(errand, asker, "GET")
         return {200: True, 404: False}.get(answer.status)
 
-    async def look(self, errand: Errand, asker: Asker) -> Finding:
-        """By name; the same public key is ours, another one never was."""
+    async def look(self, errand: Errand, asker: Asker, *, thorough: bool = True) -> Finding:
+        """By name, which is always thorough; the same public key is ours, another never was."""
         wanted = _keypair(errand)
         if wanted is None:
             return Undecided("The request names no keypair.")

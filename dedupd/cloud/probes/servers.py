@@ -104,14 +104,19 @@ class ServerProbe:
         """No matter: every POST makes servers of its own."""
         return None
 
-    async def look(self, errand: Errand, asker: Asker) -> Finding:
-        """By the mark; then, for what was deleted or renamed since, by time."""
+    async def look(self, errand: Errand, asker: Asker, *, thorough: bool = True) -> Finding:
+        """By the mark; if thorough, then, for what was deleted or renamed since, by time.
+
+        That may list every server of a large project.
+        """
         server = _server(errand.document)
         if server is None or not _mark(errand, server):
             return Undecided("The request could not be marked, so it cannot be found again.")
         rows = _ours(errand, await _list(errand, asker, _quick_filter(errand, server)))
         if rows:
             return await self._adopt(errand, asker, rows)
+        if not thorough:
+            return Undecided("It was not looked for everywhere.")
         changed = await _list(errand, asker, _slow_filter(errand, server))
         if rows := _ours(errand, changed):
             return await self._adopt(errand, asker, rows)

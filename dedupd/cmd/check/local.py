@@ -42,6 +42,10 @@ async def keys(settings: Settings) -> Finding:
 
 async def store(settings: Settings) -> Finding:
     """It can be opened, is whole, of this version, and was written with these keys."""
+    if settings.store.url.scheme.is_etcd:
+        from dedupd.cmd.check import etcd
+
+        return await etcd.store(settings)
     path = settings.store.url.path
     if path is None:
         return warning("memory://: all records are gone when the process ends")

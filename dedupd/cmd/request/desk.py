@@ -17,6 +17,7 @@ from oslo_log import log
 
 from dedupd.cmd import place, wiring
 from dedupd.conf import Settings
+from dedupd.conf.values import StoreScheme, StoreUrl
 from dedupd.errors import BadRequest, ConfigError, Conflict, NotFound, Unavailable
 from dedupd.ports import Store, Stored
 from dedupd.request import Record
@@ -137,17 +138,7 @@ def operator() -> str:
 @asynccontextmanager
 async def _desk(app: Dedupd, arguments: argparse.Namespace) -> AsyncIterator[Desk]:
     settings = app.settings(overrides=place.overrides(arguments) | place.NO_FRONT)
-    path = settings.store.url.path
-    if path is None:
-        raise ConfigError(
-            "[store] url = memory:// keeps the records inside the server's process, where no "
-            "other command sees them; use its API, or a sqlite:// store."
-        )
-    if not path.exists():
-        raise ConfigError(
-            f"There are no records in {path}: start dedupd once, or say by --config-file or "
-            "--state-path which ones are meant."
-        )
+    _refuse_without_records(settings.store.url)
     keys = wiring.load_keys(settings, create=False)
     store = wiring.open_store(settings, keys, exclusive=False)
     await store.open()
@@ -155,3 +146,21 @@ async def _desk(app: Dedupd, arguments: argparse.Namespace) -> AsyncIterator[Des
         yield Desk(settings, keys, store)
     finally:
         await store.close()
+
+
+def _refuse_without_records(url: StoreUrl) -> None:
+    """Refuse a store that no other process can have written; etcd says so when it is opened.
+
+    Raises:
+        ConfigError: it is such a one.
+    """
+    if url.scheme is StoreScheme.MEMORY:
+        raise ConfigError(
+            "[store] url = memory:// keeps the records inside the server's process, where no "
+            "other command sees them; use its API, or another store."
+        )
+    if url.path is not None and not url.path.exists():
+        raise ConfigError(
+            f"There are no records in {url.path}: start dedupd once, or say by --config-file or "
+            "--state-path which ones are meant."
+        )

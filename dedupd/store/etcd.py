@@ -1,0 +1,304 @@
+"""The Store on etcd: for many fronts and workers on many machines.
+
+Every change of a record is one transaction that compares the record's version (its key's
+mod_revision); what etcd acknowledged has been written through to the disks of a majority. Many
+callers' changes share one round of consensus (``group_commit``).
+
+Where a call times out, nobody knows whether etcd carried it out. It is then sent again: its
+compare lets it be carried out once at most, and what stands there afterwards tells whose it is by
+a token that is drawn for each write. Only where another write has covered the traces is the answer
+StoreUnavailable, and the caller reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from dedupd.ports import Depth, Query, Stored, StoreUnavailable, Worker
+from dedupd.request import Record
+from dedupd.store import etcd_check, etcd_keys, etcd_quota, etcd_requests
+from dedupd.store.etcd_cluster import OPERATION_SECONDS, Cluster
+from dedupd.store.etcd_keys import Head, Keys
+from dedupd.store.etcd_leases import Leases
+from dedupd.store.etcd_listing import Listing
+from dedupd.store.etcd_pending import Pending
+from dedupd.store.etcd_ranges import Ranges
+from dedupd.store.etcd_requests import found
+from dedupd.store.etcd_watch import Completions
+from dedupd.store.group_commit import READS, WRITES, GroupCommit, Part
+
+SUPERSEDED = 1
+"""A version that no key has: etcd's first revision writes nothing."""
+
+_TOKEN_BYTES = 8
+
+
+class EtcdStore:
+    """Records in an etcd cluster; see ``dedupd.ports.Store`` for what each method promises.
+
+    ``prefix`` is what all keys begin with. ``identity_check`` is ``Keys.check``: a prefix keeps
+    the one that it was first opened with. ``clock`` gives seconds since the epoch; a worker sees
+    its own lease end by it, which is never later than etcd ends it for the others.
+    Where ``create`` is not set, it is refused unless it was opened with it before.
+    ``known_bad`` lets a version of etcd be used that is known to lose acknowledged writes.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        prefix: str,
+        identity_check: str,
+        clock: Callable[[], float] = time.time,
+        create: bool = True,
+        known_bad: bool = False,
+    ) -> None:
+        self._cluster = cluster
+        self._keys = Keys(prefix)
+        self._identity_check = identity_check
+        self._create = create
+        self._known_bad = known_bad
+        self._writes = GroupCommit(cluster, WRITES, OPERATION_SECONDS)
+        self._reads = GroupCommit(cluster, READS, OPERATION_SECONDS)
+        self._ranges = Ranges(cluster)
+        self._leases = Leases(cluster, self._keys, self._ranges, clock)
+        self._pending = Pending(self._keys, self._ranges, self._heads)
+        self._listing = Listing(self._keys, self._ranges, self._heads, self._pending)
+        self._completions = Completions(cluster, self._keys)
+
+    async def open(self) -> None:
+        """See ``Store.open``."""
+        await self._cluster.open()
+        try:
+            await etcd_check.check_versions(self._cluster, known_bad=self._known_bad)
+            await etcd_check.claim_prefix(
+                self._cluster, self._keys.meta, self._identity_check, create=self._create
+            )
+            if self._create:
+                await etcd_quota.warn_of_small_quota(self._cluster)
+            self._completions.start()
+        except BaseException:
+            await self._cluster.close()
+            raise
+
+    async def close(self) -> None:
+        """See ``Store.close``; what was sent is waited for first."""
+        await self._completions.stop()
+        await asyncio.gather(self._writes.finish(), self._reads.finish())
+        await self._cluster.close()
+
+    async def claim(self, record: Record, payload: bytes) -> tuple[bool, Stored]:
+        """See ``Store.claim``."""
+        token = os.urandom(_TOKEN_BYTES)
+        standing: Stored | None = None
+        doubtful = False
+        while True:
+            transaction = self._claiming(record, payload, token, standing)
+            part = await self._writes.run(record.id, transaction)
+            if part.succeeded:
+                return True, Stored(_stamped(record, part.revision), payload)
+            doubtful |= part.doubtful
+            standing = self._assembled(part.responses)
+            if doubtful and standing is not None and standing.record.birth == record.birth:
+                return True, Stored(_stamped(record, _claimed_at(part.responses)), payload)
+            if standing is not None and not standing.record.state.vacant:
+                return False, standing
+
+    async def read(self, ids: Sequence[str]) -> dict[str, Stored]:
+        """See ``Store.read``."""
+        different = list(dict.fromkeys(ids))
+        parts = await self._looks(map(self._looking, different))
+        stored = [self._assembled(part.responses) for part in parts]
+        pairs = zip(different, stored, strict=True)
+        return {id_: one for id_, one in pairs if one is not None}
+
+    async def swap(
+        self, before: Record, after: Record, *, result: bytes | None = None, worker: str = ""
+    ) -> Record | None:
+        """See ``Store.swap``."""
+        if worker and self._leases.has_ended(worker):
+            return None
+        if result is None and before.state.answered and after.state.answered:
+            head = await self._head(before.id)
+            if head is None or head.record.version != before.version:
+                return None
+            result = head.result
+        token = os.urandom(_TOKEN_BYTES)
+        transaction = self._swapping(before, after, token, result, worker)
+        part = await self._writes.run(before.id, transaction)
+        if part.succeeded:
+            return _stamped(after, part.revision)
+        return await self._trace(before, after, token) if part.doubtful else None
+
+    async def forget(self, record: Record) -> bool:
+        """See ``Store.forget``."""
+        keys = self._keys
+        gone = [*keys.image(record), keys.payload(record.id)]
+        transaction = etcd_requests.transaction(
+            self._unchanged(record), map(etcd_requests.delete, gone)
+        )
+        part = await self._writes.run(record.id, transaction)
+        if part.succeeded or not part.doubtful:
+            return part.succeeded
+        # Whoever deleted it: what was to be forgotten is gone unless this life of it goes on.
+        head = await self._head(record.id)
+        return head is None or head.record.birth != record.birth
+
+    async def pending(self, limit: int) -> list[Record]:
+        """See ``Store.pending``."""
+        return await self._pending.oldest(limit)
+
+    async def overdue(self, now: float, limit: int) -> list[Record]:
+        """See ``Store.overdue``."""
+        end = self._keys.expired_until(now)
+        pairs = await self._ranges.first(self._keys.all_expiries, end, limit, keys_only=True)
+        ids = [Keys.last_part(pair.key) for pair in pairs]
+        heads = await self._heads(ids)
+        records = [heads[id_] for id_ in ids if id_ in heads]
+        return [one for one in records if one.expires_at is not None and one.expires_at <= now]
+
+    async def find(self, query: Query) -> list[Record]:
+        """See ``Store.find``.
+
+        Newest by the fronts' clocks, and by their claims within ``LISTING_SECONDS``.
+        """
+        return await self._listing.find(query)
+
+    async def depth(self) -> Depth:
+        """See ``Store.depth``."""
+        return await self._pending.depth()
+
+    def on_completion(self, listener: Callable[[Stored], None]) -> None:
+        """See ``Store.on_completion``; hears of the completions of all processes."""
+        self._completions.listen(listener)
+
+    async def register(self, worker: Worker) -> None:
+        """See ``Store.register``."""
+        await self._leases.register(worker)
+
+    async def keep_alive(self, worker_id: str, until: float) -> bool:
+        """See ``Store.keep_alive``; only for a lease that this process has registered."""
+        return await self._leases.keep_alive(worker_id, until)
+
+    async def retire(self, worker_id: str) -> None:
+        """See ``Store.retire``."""
+        await self._leases.retire(worker_id)
+
+    async def workers(self) -> list[Worker]:
+        """See ``Store.workers``; in the order of their ids."""
+        return await self._leases.living()
+
+    def _claiming(
+        self, record: Record, payload: bytes, token: bytes, released: Stored | None
+    ) -> Any:
+        """The transaction that claims, in the place of a released record if there is one."""
+        keys, id_ = self._keys, record.id
+        before = {} if released is None else keys.image(released.record)
+        there = (
+            etcd_requests.is_absent(keys.request(id_))
+            if released is None
+            else etcd_requests.is_version(keys.request(id_), released.record.version)
+        )
+        after = keys.image(record, etcd_keys.encode(record, token, None))
+        after[keys.payload(id_)] = payload
+        return etcd_requests.transaction(
+            [etcd_requests.none_below(keys.pending_of(id_)), there],
+            etcd_requests.changes(before, after),
+            self._looking(id_).success,
+        )
+
+    def _swapping(
+        self, before: Record, after: Record, token: bytes, result: bytes | None, worker: str
+    ) -> Any:
+        """The transaction that puts ``after`` in the place of ``before``."""
+        keys = self._keys
+        compares = self._unchanged(before)
+        if worker:
+            compares.append(etcd_requests.exists(keys.worker(worker)))
+        kept = result if after.state.answered else None
+        image = keys.image(after, etcd_keys.encode(after, token, kept))
+        success = etcd_requests.changes(keys.image(before), image)
+        if before.state.pending and not after.state.pending:
+            success.append(etcd_requests.delete(keys.payload(before.id)))
+        return etcd_requests.transaction(compares, success)
+
+    def _unchanged(self, record: Record) -> list[Any]:
+        """That this version of this life of the record still stands there."""
+        return [
+            etcd_requests.is_version(self._keys.head(record), record.version),
+            etcd_requests.has_value(self._keys.listing(record), record.birth.encode()),
+        ]
+
+    async def _trace(self, before: Record, after: Record, token: bytes) -> Record | None:
+        """What came of a swap that had to be sent again, and then found another version.
+
+        Raises:
+            StoreUnavailable: somebody has written since, so that nobody can tell.
+        """
+        head = await self._head(before.id)
+        if head is not None and head.token == token:
+            return _stamped(after, head.record.version)
+        if head is not None and head.record.version == before.version:
+            return None
+        raise StoreUnavailable(
+            f"{self._cluster.subject} did not answer in time, and {before.id} has been changed "
+            "since; nobody can tell by whom. Read it again."
+        )
+
+    async def _head(self, id_: str) -> Head | None:
+        [part] = await self._looks([self._looking(id_)])
+        return _head_among(part.responses)
+
+    async def _heads(self, ids: Sequence[str]) -> dict[str, Record]:
+        """The records with these ids, without what they carry."""
+        parts = await self._looks(map(self._looking_at_head, ids))
+        heads = [_head_among(part.responses) for part in parts]
+        return {head.record.id: head.record for head in heads if head is not None}
+
+    async def _looks(self, transactions: Iterable[Any]) -> list[Part]:
+        return await asyncio.gather(*(self._reads.run(None, each) for each in transactions))
+
+    def _looking_at_head(self, id_: str) -> Any:
+        """The transaction that reads a record's head, wherever it stands."""
+        pending, request = self._keys.pending_of(id_), self._keys.request(id_)
+        return etcd_requests.transaction(
+            [], [etcd_requests.get_below(pending), etcd_requests.get(request)]
+        )
+
+    def _looking(self, id_: str) -> Any:
+        """The transaction that reads a record and all that it carries."""
+        transaction = self._looking_at_head(id_)
+        transaction.success.append(etcd_requests.get(self._keys.payload(id_)))
+        return transaction
+
+    @staticmethod
+    def _assembled(responses: Sequence[Any]) -> Stored | None:
+        """The record in the answer to ``_looking``."""
+        head, payload = _head_among(responses), found(responses[2])
+        if head is None:
+            return None
+        return etcd_keys.stored(head, payload.value if payload is not None else None)
+
+
+def _head_among(responses: Sequence[Any]) -> Head | None:
+    """The head in the answer to ``_looking_at_head``: an unknown's pending key is a mere mark."""
+    for pair in map(found, responses[:2]):
+        if pair is not None and pair.value:
+            return etcd_keys.decode(pair.value, pair.mod_revision)
+    return None
+
+
+def _claimed_at(responses: Sequence[Any]) -> int:
+    """The version that the record in the answer to ``_looking`` had when it was claimed."""
+    pending = found(responses[0])
+    return SUPERSEDED if pending is None else int(pending.create_revision)
+
+
+def _stamped(record: Record, version: int) -> Record:
+    return msgspec.structs.replace(record, version=version)

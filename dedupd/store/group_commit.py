@@ -1,0 +1,218 @@
+"""Group commit on etcd: what gathers while transactions are under way goes into the next one.
+
+No timer: a single caller waits for nobody, many callers share one round of consensus and one
+fsync. Each operation is a transaction of its own with its own compare, nested into the batch's:
+they succeed and fail each by itself.
+
+Rules of etcd that shape a batch (measured with 3.4.23 and 3.5.1): a request is at most 1.5 MiB;
+operations along a nesting path add up to at most 128; two writes of one key reject the whole
+batch, so that a batch takes each subject once; nested compares see the state before the batch. A
+batch that is rejected as a whole has written nothing: it is cut in halves until the operation that
+is to blame stands alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from dedupd.ports import StoreUnavailable
+from dedupd.store.etcd_cluster import Cluster, Refused
+from dedupd.store.etcd_stubs import rpc
+
+MAX_BYTES = 1024 * 1024
+"""What a batch carries at most, in bytes, unless a single operation is larger."""
+
+IN_FLIGHT = 2
+"""How many batches are under way at the same time."""
+
+
+class Part(NamedTuple):
+    """What came of one operation of a batch.
+
+    Where ``doubtful``, the batch had to be sent more than once, since nobody could tell whether it
+    had been carried out; ``succeeded`` is what the last one found, so that a compare that failed
+    may have failed because of the operation itself.
+    """
+
+    succeeded: bool
+    responses: Sequence[Any]
+    revision: int
+    """The store's, after the batch: the version of everything that the batch has written."""
+    doubtful: bool
+
+
+class Operation(NamedTuple):
+    """One operation that waits for its batch."""
+
+    subject: str | None
+    """What it changes: a batch holds each subject once. None: it only reads."""
+    transaction: Any
+    size: int
+    deadline: float
+    future: asyncio.Future[Part]
+
+
+class Form(NamedTuple):
+    """How operations become one transaction, and its response becomes theirs again."""
+
+    limit: int
+    compose: Callable[[Sequence[Operation]], Any]
+    split: Callable[[Sequence[Operation], Any], list[tuple[bool, Sequence[Any]]]]
+
+
+class GroupCommit:
+    """The operations that wait, and the batches under way; for one event loop."""
+
+    def __init__(self, cluster: Cluster, form: Form, seconds: float) -> None:
+        """Take what to send over, how, and how many seconds an operation may take in all."""
+        self._cluster = cluster
+        self._form = form
+        self._seconds = seconds
+        self._waiting: deque[Operation] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._launching = False
+        self._alarm: asyncio.TimerHandle | None = None
+
+    async def run(self, subject: str | None, transaction: Any) -> Part:
+        """Carry an operation out; whoever stops waiting does not stop what was sent.
+
+        Raises:
+            StoreUnavailable: refused, or not answered in time: then nobody can tell whether it
+                was carried out, unless it was never sent.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Part] = loop.create_future()
+        deadline = loop.time() + self._seconds
+        size = transaction.ByteSize()
+        self._waiting.append(Operation(subject, transaction, size, deadline, future))
+        if not self._launching:
+            self._launching = True
+            # In the loop's next round: all that is called for in this one goes together.
+            loop.call_soon(self._launch)
+        return await future
+
+    async def finish(self) -> None:
+        """Wait until everything that was begun has ended; each operation has its deadline."""
+        while self._under_way or self._waiting:
+            if self._under_way:
+                await asyncio.wait(self._under_way)
+            else:
+                await asyncio.sleep(0)
+
+    def _launch(self) -> None:
+        """Send as many batches as may be under way."""
+        self._launching = False
+        while self._waiting and len(self._under_way) < IN_FLIGHT:
+            batch = self._take()
+            if batch:
+                task = asyncio.create_task(self._carry_out(batch))
+                self._under_way.add(task)
+                task.add_done_callback(self._landed)
+        self._set_alarm()
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._launch()
+
+    def _take(self) -> list[Operation]:
+        """The next batch: in the order of their arrival, each subject once, not too large."""
+        batch: list[Operation] = []
+        later: list[Operation] = []
+        subjects: set[str] = set()
+        size = 0
+        while self._waiting and len(batch) < self._form.limit:
+            operation = self._waiting[0]
+            if batch and size + operation.size > MAX_BYTES:
+                break
+            self._waiting.popleft()
+            if operation.future.done():
+                continue
+            if operation.subject in subjects:
+                later.append(operation)
+                continue
+            if operation.subject is not None:
+                subjects.add(operation.subject)
+            size += operation.size
+            batch.append(operation)
+        self._waiting.extendleft(reversed(later))
+        return batch
+
+    async def _carry_out(self, batch: list[Operation]) -> None:
+        """Send a batch and deliver what came of it to each caller."""
+        try:
+            request = self._form.compose(batch)
+            response, doubtful = await self._cluster.ask("KV", "Txn", request, batch[0].deadline)
+        except Refused as refusal:
+            if len(batch) > 1 and not refusal.concerns_all:
+                await self._bisect(batch)
+            else:
+                _fail(batch, StoreUnavailable(refusal.message))
+        except Exception as failure:  # noqa: BLE001 # the callers get it
+            _fail(batch, failure)
+        else:
+            revision = response.header.revision
+            answers = self._form.split(batch, response)
+            for operation, (succeeded, responses) in zip(batch, answers, strict=True):
+                if not operation.future.done():
+                    operation.future.set_result(Part(succeeded, responses, revision, doubtful))
+
+    async def _bisect(self, batch: list[Operation]) -> None:
+        middle = len(batch) // 2
+        await self._carry_out(batch[:middle])
+        await self._carry_out(batch[middle:])
+
+    def _set_alarm(self) -> None:
+        """Wake up when the first of those that wait has waited for too long."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._waiting:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_at(self._waiting[0].deadline, self._give_up)
+
+    def _give_up(self) -> None:
+        """Fail what was never sent in time."""
+        now = asyncio.get_running_loop().time()
+        while self._waiting and self._waiting[0].deadline <= now:
+            operation = self._waiting.popleft()
+            _fail([operation], StoreUnavailable(f"{self._cluster.subject} does not answer."))
+        self._set_alarm()
+
+
+def _fail(batch: Sequence[Operation], failure: Exception) -> None:
+    for operation in batch:
+        if not operation.future.done():
+            operation.future.set_exception(failure)
+
+
+def _nest(batch: Sequence[Operation]) -> Any:
+    operations = [rpc.RequestOp(request_txn=each.transaction) for each in batch]
+    return rpc.TxnRequest(success=operations)
+
+
+def _unnest(batch: Sequence[Operation], response: Any) -> list[tuple[bool, Sequence[Any]]]:
+    answers = (each.response_txn for each in response.responses)
+    pairs = zip(batch, answers, strict=True)
+    return [(answer.succeeded, answer.responses) for _, answer in pairs]
+
+
+WRITES = Form(100, _nest, _unnest)
+"""Compare-and-swaps, nested."""
+
+
+def _chain(batch: Sequence[Operation]) -> Any:
+    return rpc.TxnRequest(success=[each for one in batch for each in one.transaction.success])
+
+
+def _unchain(batch: Sequence[Operation], response: Any) -> list[tuple[bool, Sequence[Any]]]:
+    answers = iter(response.responses)
+    return [(True, list(islice(answers, len(one.transaction.success)))) for one in batch]
+
+
+READS = Form(32, _chain, _unchain)
+"""Reads of at most four keys each, side by side: etcd answers a transaction of ranges alone
+without writing it to its log, which it does for a nested one."""
