@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
-from tests.engines.certificates import Authority
 from tests.engines.ports import free_ports, is_free
+from tests.integration.certificates import Authority, Pair
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 CONTROL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
@@ -39,7 +39,7 @@ class NotReady(Exception):
 
 
 class RabbitMQ:
-    """One node, with a listener for AMQP and one for AMQP over TLS.
+    """One node, with a listener for AMQP, and one for AMQP over TLS that asks for a certificate.
 
     Args:
         directory: Where its data, its log and its certificates are.
@@ -51,11 +51,12 @@ class RabbitMQ:
         self.port, self.tls_port, self._distribution_port, self._names_port = free_ports(4)
         authority = Authority(directory)
         self.cafile = authority.cafile
+        self.client = authority.sign("client")
         self._data = directory / "data"
         self._log = directory / "log"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._launcher = ThreadPoolExecutor(max_workers=1)
-        self._write_configuration(authority)
+        self._write_configuration(authority.sign("server"))
 
     def __enter__(self) -> Self:
         self.start()
@@ -134,16 +135,15 @@ class RabbitMQ:
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
         return "\n".join(lines[-_LOG_LINES:])
 
-    def _write_configuration(self, authority: Authority) -> None:
-        server = authority.issue("rabbitmq")
+    def _write_configuration(self, server: Pair) -> None:
         lines = {
             "listeners.tcp.1": f"127.0.0.1:{self.port}",
             "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
             "ssl_options.cacertfile": self.cafile,
-            "ssl_options.certfile": server.certificate,
-            "ssl_options.keyfile": server.key,
+            "ssl_options.certfile": server.certfile,
+            "ssl_options.keyfile": server.keyfile,
             "ssl_options.verify": "verify_peer",
-            "ssl_options.fail_if_no_peer_cert": "false",
+            "ssl_options.fail_if_no_peer_cert": "true",
             "default_user": USER,
             "default_pass": PASSWORD,
         }

@@ -22,9 +22,9 @@ from dedupd.queue.broker import Broker
 from dedupd.queue.kombu import KombuQueue
 from dedupd.queue.link import ThreadLink
 from tests.contract.queues import Inbox, queue_settings, request_id, until_depth
-from tests.engines.certificates import Authority
 from tests.engines.ports import free_ports
 from tests.engines.rabbitmq import PASSWORD, USER, RabbitMQ
+from tests.integration.certificates import Authority
 
 ANSWER_SECONDS = 5.0
 """Within this a caller must hear that it cannot be done."""
@@ -359,8 +359,14 @@ async def test_a_queue_that_is_of_another_kind(broker: RabbitMQ, name: str) -> N
     assert "delete that queue" in message
 
 
+def certificates(broker: RabbitMQ) -> dict[str, Path]:
+    """What a client needs that the broker may trust, and that trusts it."""
+    own = broker.client
+    return {"cafile": broker.cafile, "certfile": own.certfile, "keyfile": own.keyfile}
+
+
 async def test_with_tls(broker: RabbitMQ, name: str) -> None:
-    async with opened(broker.tls_url, name, cafile=broker.cafile) as queue:
+    async with opened(broker.tls_url, name, **certificates(broker)) as queue:
         inbox = Inbox(acknowledge=True)
         await queue.consume(inbox, 100)
         await asyncio.gather(*(queue.publish(request_id(number)) for number in range(1000)))
@@ -372,15 +378,25 @@ async def test_with_tls(broker: RabbitMQ, name: str) -> None:
 
 
 async def test_a_certificate_of_an_unknown_authority(broker: RabbitMQ, tmp_path: Path) -> None:
-    message = await refusal(broker.tls_url, cafile=Authority(tmp_path).cafile)
+    trusted = certificates(broker) | {"cafile": Authority(tmp_path).cafile}
+    message = await refusal(broker.tls_url, **trusted)
     assert "its certificate is refused" in message
     assert "correct [queue] cafile" in message
 
 
 async def test_a_certificate_for_another_host(broker: RabbitMQ) -> None:
     url = broker.tls_url.replace("127.0.0.1", "localhost")
-    message = await refusal(url, cafile=broker.cafile)
+    message = await refusal(url, **certificates(broker))
     assert "its certificate is refused" in message
+
+
+async def test_a_broker_that_asks_for_a_certificate(broker: RabbitMQ, tmp_path: Path) -> None:
+    message = await refusal(broker.tls_url, cafile=broker.cafile)
+    assert "certfile and keyfile" in message
+    stranger = Authority(tmp_path).sign("client")
+    pair = {"certfile": stranger.certfile, "keyfile": stranger.keyfile}
+    message = await refusal(broker.tls_url, cafile=broker.cafile, **pair)
+    assert "certfile and keyfile" in message
 
 
 async def test_tls_where_there_is_none(broker: RabbitMQ) -> None:

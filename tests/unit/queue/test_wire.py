@@ -11,7 +11,7 @@ import pytest
 
 from dedupd.queue.wire import CHUNK, Wire
 from tests.contract.queues import DEADLINE
-from tests.engines.certificates import Authority
+from tests.integration.certificates import Authority
 
 Ends = tuple[Wire, socket.socket]
 
@@ -22,9 +22,9 @@ def plain() -> tuple[socket.socket, socket.socket]:
 
 def with_tls(directory: Path) -> tuple[socket.socket, socket.socket]:
     authority = Authority(directory)
-    issued = authority.issue("server")
+    issued = authority.sign("server")
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(issued.certificate, issued.key)
+    serving.load_cert_chain(issued.certfile, issued.keyfile)
     trusting = ssl.create_default_context(cafile=authority.cafile)
     trusting.check_hostname = False
     one, other = socket.socketpair()
