@@ -98,7 +98,8 @@ class Visit:
         self._front.metrics.refused.labels(str(failure.status)).inc()
         accept = header(self._scope["headers"], b"accept") or b""
         status = _STATUS[self._record.state] if self._record else "released"
-        marks = answers.marks(status, replayed=not self._first, record=self._record)
+        replayed = self._record is not None and not self._first
+        marks = answers.marks(status, replayed=replayed, record=self._record)
         return answers.error(failure, accept=accept, headers=marks)
 
     async def _answer(self, body: Body) -> Answer:

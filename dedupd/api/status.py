@@ -152,7 +152,7 @@ def describe(record: Record) -> dict[str, Any]:
         "completed_at": timestamp(record.completed_at),
         "expires_at": timestamp(record.expires_at),
         "status": record.status,
-        "resource": None if record.resource is None else msgspec.to_builtins(record.resource),
+        "resource": None if record.resource is None else msgspec.structs.asdict(record.resource),
         "detail": record.detail,
         "attempts": [_attempt(attempt) for attempt in record.attempts],
         "links": [{"rel": "self", "href": status_url(record)}],

@@ -29,7 +29,7 @@ from dedupd.store.etcd_leases import Leases
 from dedupd.store.etcd_listing import Listing
 from dedupd.store.etcd_pending import Pending
 from dedupd.store.etcd_ranges import Ranges
-from dedupd.store.etcd_requests import found
+from dedupd.store.etcd_requests import Compare, Transaction, found
 from dedupd.store.etcd_watch import Completions
 from dedupd.store.group_commit import READS, WRITES, GroupCommit, Part
 
@@ -76,7 +76,8 @@ class EtcdStore:
         """See ``Store.open``."""
         await self._cluster.open()
         try:
-            await etcd_check.check_versions(self._cluster, known_bad=self._known_bad)
+            versions = await etcd_check.versions(self._cluster)
+            etcd_check.refuse_lossy(versions, known_bad=self._known_bad)
             await etcd_check.claim_prefix(
                 self._cluster, self._keys.meta, self._identity_check, create=self._create
             )
@@ -141,7 +142,7 @@ class EtcdStore:
         keys = self._keys
         gone = [*keys.image(record), keys.payload(record.id)]
         transaction = etcd_requests.transaction(
-            self._unchanged(record), map(etcd_requests.delete, gone)
+            self._unchanged(record), [etcd_requests.delete(key) for key in gone]
         )
         part = await self._writes.run(record.id, transaction)
         if part.succeeded or not part.doubtful:
@@ -196,7 +197,7 @@ class EtcdStore:
 
     def _claiming(
         self, record: Record, payload: bytes, token: bytes, released: Stored | None
-    ) -> Any:
+    ) -> Transaction:
         """The transaction that claims, in the place of a released record if there is one."""
         keys, id_ = self._keys, record.id
         before = {} if released is None else keys.image(released.record)
@@ -210,12 +211,12 @@ class EtcdStore:
         return etcd_requests.transaction(
             [etcd_requests.none_below(keys.pending_of(id_)), there],
             etcd_requests.changes(before, after),
-            self._looking(id_).success,
+            self._looking(id_)["success"],
         )
 
     def _swapping(
         self, before: Record, after: Record, token: bytes, result: bytes | None, worker: str
-    ) -> Any:
+    ) -> Transaction:
         """The transaction that puts ``after`` in the place of ``before``."""
         keys = self._keys
         compares = self._unchanged(before)
@@ -228,7 +229,7 @@ class EtcdStore:
             success.append(etcd_requests.delete(keys.payload(before.id)))
         return etcd_requests.transaction(compares, success)
 
-    def _unchanged(self, record: Record) -> list[Any]:
+    def _unchanged(self, record: Record) -> list[Compare]:
         """That this version of this life of the record still stands there."""
         return [
             etcd_requests.is_version(self._keys.head(record), record.version),
@@ -261,20 +262,20 @@ class EtcdStore:
         heads = [_head_among(part.responses) for part in parts]
         return {head.record.id: head.record for head in heads if head is not None}
 
-    async def _looks(self, transactions: Iterable[Any]) -> list[Part]:
+    async def _looks(self, transactions: Iterable[Transaction]) -> list[Part]:
         return await asyncio.gather(*(self._reads.run(None, each) for each in transactions))
 
-    def _looking_at_head(self, id_: str) -> Any:
+    def _looking_at_head(self, id_: str) -> Transaction:
         """The transaction that reads a record's head, wherever it stands."""
         pending, request = self._keys.pending_of(id_), self._keys.request(id_)
         return etcd_requests.transaction(
             [], [etcd_requests.get_below(pending), etcd_requests.get(request)]
         )
 
-    def _looking(self, id_: str) -> Any:
+    def _looking(self, id_: str) -> Transaction:
         """The transaction that reads a record and all that it carries."""
         transaction = self._looking_at_head(id_)
-        transaction.success.append(etcd_requests.get(self._keys.payload(id_)))
+        transaction["success"].append(etcd_requests.get(self._keys.payload(id_)))
         return transaction
 
     @staticmethod

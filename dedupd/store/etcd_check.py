@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 
 import msgspec
 from oslo_log import log
@@ -69,14 +70,13 @@ def loses_writes(version: str) -> bool:
     return found is not None and (3, 5, 0) <= tuple(map(int, found.groups())) <= (3, 5, 4)
 
 
-async def check_versions(cluster: Cluster, *, known_bad: bool) -> None:
+def refuse_lossy(versions: Mapping[str, str], *, known_bad: bool) -> None:
     """Refuse members that are known to lose acknowledged writes, unless ``known_bad`` allows it.
 
     Raises:
         ConfigError: there is one.
-        StoreUnavailable: no member answers.
     """
-    bad = {name: one for name, one in (await versions(cluster)).items() if loses_writes(one)}
+    bad = {endpoint: version for endpoint, version in versions.items() if loses_writes(version)}
     if not bad:
         return
     members = ", ".join(f"{endpoint} runs {version}" for endpoint, version in bad.items())
@@ -103,7 +103,7 @@ async def claim_prefix(cluster: Cluster, key: bytes, identity: str, *, create: b
         [etcd_requests.put(key, msgspec.json.encode(ours))] if create else [],
         [etcd_requests.get(key)],
     )
-    answer, _ = await cluster.ask("KV", "Txn", request)
+    answer, _ = await cluster.ask("KV", "Txn", etcd_requests.message(request))
     if not answer.succeeded:
         [pair] = answer.responses[0].response_range.kvs
         _compare(ours, pair.key.decode(), pair.value)

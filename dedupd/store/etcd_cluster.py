@@ -81,7 +81,7 @@ _FOR_ALL = (StatusCode.PERMISSION_DENIED, StatusCode.UNIMPLEMENTED, StatusCode.U
 class Refused(StoreUnavailable):
     """etcd answered that it did nothing; ``details`` is its reason.
 
-    ``concerns_all``: the same would be said of anything else.
+    ``concerns_all``: the same would be said of anything else; ``is_full``: of any put.
     """
 
     def __init__(
@@ -90,7 +90,8 @@ class Refused(StoreUnavailable):
         super().__init__(message)
         self.code = code
         self.details = details
-        self.concerns_all = code in _FOR_ALL or "database space exceeded" in details
+        self.is_full = "database space exceeded" in details
+        self.concerns_all = self.is_full or code in _FOR_ALL
 
 
 class Doubtful(StoreUnavailable):

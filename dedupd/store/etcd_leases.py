@@ -104,7 +104,7 @@ class Leases:
         key = self._keys.worker(held.worker.id)
         compares = [] if anew else [etcd_requests.exists(key)]
         operation = etcd_requests.put(key, _encode(held.worker), held.lease)
-        request = etcd_requests.transaction(compares, [operation])
+        request = etcd_requests.message(etcd_requests.transaction(compares, [operation]))
         try:
             answer, _ = await self._cluster.ask("KV", "Txn", request)
         except Refused as refusal:

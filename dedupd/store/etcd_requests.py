@@ -1,64 +1,78 @@
-"""Requests to etcd, spelled shortly: compares, puts, deletes, ranges, and what they answer."""
+"""Requests to etcd, spelled shortly: compares, puts, deletes, ranges, and what they answer.
+
+They are plain dictionaries with the names of etcd's messages (rpc.proto) until they are sent, when
+gRPC's message is made of all of them at once: half of the time that making each by itself takes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from dedupd.store.etcd_keys import end_of
 from dedupd.store.etcd_stubs import rpc
 
+Compare = dict[str, Any]
+Operation = dict[str, dict[str, Any]]
 
-def is_version(key: bytes, version: int) -> Any:
+_CREATE, _MOD, _VALUE = rpc.Compare.CREATE, rpc.Compare.MOD, rpc.Compare.VALUE
+_GREATER = rpc.Compare.GREATER
+
+
+class Transaction(TypedDict):
+    """One compare-and-swap (etcd's TxnRequest)."""
+
+    compare: list[Compare]
+    success: list[Operation]
+    failure: list[Operation]
+
+
+def is_version(key: bytes, version: int) -> Compare:
     """The key was last written in this revision."""
-    return rpc.Compare(key=key, target=rpc.Compare.MOD, mod_revision=version)
+    return {"key": key, "target": _MOD, "mod_revision": version}
 
 
-def has_value(key: bytes, value: bytes) -> Any:
+def has_value(key: bytes, value: bytes) -> Compare:
     """The key holds exactly this."""
-    return rpc.Compare(key=key, target=rpc.Compare.VALUE, value=value)
+    return {"key": key, "target": _VALUE, "value": value}
 
 
-def exists(key: bytes) -> Any:
+def exists(key: bytes) -> Compare:
     """The key is there."""
-    return rpc.Compare(
-        key=key, target=rpc.Compare.CREATE, result=rpc.Compare.GREATER, create_revision=0
-    )
+    return {"key": key, "target": _CREATE, "result": _GREATER, "create_revision": 0}
 
 
-def is_absent(key: bytes) -> Any:
+def is_absent(key: bytes) -> Compare:
     """The key is not there."""
-    return rpc.Compare(key=key, target=rpc.Compare.CREATE, create_revision=0)
+    return {"key": key, "target": _CREATE, "create_revision": 0}
 
 
-def none_below(prefix: bytes) -> Any:
+def none_below(prefix: bytes) -> Compare:
     """No key begins with the prefix."""
-    return rpc.Compare(
-        key=prefix, range_end=end_of(prefix), target=rpc.Compare.CREATE, create_revision=0
-    )
+    return is_absent(prefix) | {"range_end": end_of(prefix)}
 
 
-def put(key: bytes, value: bytes, lease: int = 0) -> Any:
+def put(key: bytes, value: bytes, lease: int = 0) -> Operation:
     """Write a key, tied to a lease if one is named."""
-    return rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=value, lease=lease))
+    return {"request_put": {"key": key, "value": value, "lease": lease}}
 
 
-def delete(key: bytes) -> Any:
+def delete(key: bytes) -> Operation:
     """Delete a key if it is there."""
-    return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key))
+    return {"request_delete_range": {"key": key}}
 
 
-def get(key: bytes) -> Any:
+def get(key: bytes) -> Operation:
     """Read a key."""
-    return rpc.RequestOp(request_range=rpc.RangeRequest(key=key))
+    return {"request_range": {"key": key}}
 
 
-def get_below(prefix: bytes) -> Any:
+def get_below(prefix: bytes) -> Operation:
     """Read all keys that begin with the prefix."""
-    return rpc.RequestOp(request_range=rpc.RangeRequest(key=prefix, range_end=end_of(prefix)))
+    return {"request_range": {"key": prefix, "range_end": end_of(prefix)}}
 
 
-def changes(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> list[Any]:
+def changes(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> list[Operation]:
     """The operations that leave ``after`` where ``before`` stood."""
     deletes = [delete(key) for key in before if key not in after]
     puts = [put(key, value) for key, value in after.items() if before.get(key) != value]
@@ -66,10 +80,20 @@ def changes(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> list
 
 
 def transaction(
-    compares: Iterable[Any], success: Iterable[Any], failure: Iterable[Any] = ()
-) -> Any:
+    compare: list[Compare], success: list[Operation], failure: list[Operation] | None = None
+) -> Transaction:
     """One compare-and-swap."""
-    return rpc.TxnRequest(compare=compares, success=success, failure=failure)
+    return {"compare": compare, "success": success, "failure": failure or []}
+
+
+def message(transaction: Transaction) -> Any:
+    """What is sent for a transaction by itself."""
+    return rpc.TxnRequest(**transaction)
+
+
+def puts(transaction: Transaction) -> list[dict[str, Any]]:
+    """What a transaction writes where its compares hold."""
+    return [each["request_put"] for each in transaction["success"] if "request_put" in each]
 
 
 def found(response: Any) -> Any:

@@ -8,7 +8,9 @@ Rules of etcd that shape a batch (measured with 3.4.23 and 3.5.1): a request is 
 operations along a nesting path add up to at most 128; two writes of one key reject the whole
 batch, so that a batch takes each subject once; nested compares see the state before the batch. A
 batch that is rejected as a whole has written nothing: it is cut in halves until the operation that
-is to blame stands alone.
+is to blame stands alone. What a nested transaction puts is not counted against etcd's quota, which
+takes a batch of them for a read and lets it pass (3.4.23, etcdserver/quota.go): so a batch says
+what it costs by a put in its other branch, which is never carried out.
 """
 
 from __future__ import annotations
@@ -20,11 +22,16 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from dedupd.ports import StoreUnavailable
+from dedupd.store import etcd_requests
 from dedupd.store.etcd_cluster import Cluster, Refused
+from dedupd.store.etcd_requests import Transaction
 from dedupd.store.etcd_stubs import rpc
 
 MAX_BYTES = 1024 * 1024
 """What a batch carries at most, in bytes, unless a single operation is larger."""
+
+_OVERHEAD = 1024
+"""Bytes that an operation takes beside the values that it puts; less, if keys are no longer."""
 
 IN_FLIGHT = 2
 """How many batches are under way at the same time."""
@@ -50,7 +57,9 @@ class Operation(NamedTuple):
 
     subject: str | None
     """What it changes: a batch holds each subject once. None: it only reads."""
-    transaction: Any
+    transaction: Transaction
+    puts: bytes | None
+    """A key that it puts, None where it makes nothing larger."""
     size: int
     deadline: float
     future: asyncio.Future[Part]
@@ -77,7 +86,7 @@ class GroupCommit:
         self._launching = False
         self._alarm: asyncio.TimerHandle | None = None
 
-    async def run(self, subject: str | None, transaction: Any) -> Part:
+    async def run(self, subject: str | None, transaction: Transaction) -> Part:
         """Carry an operation out; whoever stops waiting does not stop what was sent.
 
         Raises:
@@ -87,8 +96,17 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Part] = loop.create_future()
         deadline = loop.time() + self._seconds
-        size = transaction.ByteSize()
-        self._waiting.append(Operation(subject, transaction, size, deadline, future))
+        puts = etcd_requests.puts(transaction)
+        self._waiting.append(
+            Operation(
+                subject,
+                transaction,
+                puts[0]["key"] if puts else None,
+                _OVERHEAD + sum(len(put["value"]) for put in puts),
+                deadline,
+                future,
+            )
+        )
         if not self._launching:
             self._launching = True
             # In the loop's next round: all that is called for in this one goes together.
@@ -147,10 +165,7 @@ class GroupCommit:
             request = self._form.compose(batch)
             response, doubtful = await self._cluster.ask("KV", "Txn", request, batch[0].deadline)
         except Refused as refusal:
-            if len(batch) > 1 and not refusal.concerns_all:
-                await self._bisect(batch)
-            else:
-                _fail(batch, StoreUnavailable(refusal.message))
+            await self._blame(batch, refusal)
         except Exception as failure:  # noqa: BLE001 # the callers get it
             _fail(batch, failure)
         else:
@@ -160,10 +175,18 @@ class GroupCommit:
                 if not operation.future.done():
                     operation.future.set_result(Part(succeeded, responses, revision, doubtful))
 
-    async def _bisect(self, batch: list[Operation]) -> None:
-        middle = len(batch) // 2
-        await self._carry_out(batch[:middle])
-        await self._carry_out(batch[middle:])
+    async def _blame(self, batch: list[Operation], refusal: Refused) -> None:
+        """Carry out those of a rejected batch that are not to blame for it."""
+        harmless = [operation for operation in batch if operation.puts is None]
+        if refusal.is_full and harmless:
+            _fail([operation for operation in batch if operation.puts is not None], refusal)
+            await self._carry_out(harmless)
+        elif refusal.concerns_all or len(batch) == 1:
+            _fail(batch, refusal)
+        else:
+            middle = len(batch) // 2
+            await self._carry_out(batch[:middle])
+            await self._carry_out(batch[middle:])
 
     def _set_alarm(self) -> None:
         """Wake up when the first of those that wait has waited for too long."""
@@ -190,8 +213,11 @@ def _fail(batch: Sequence[Operation], failure: Exception) -> None:
 
 
 def _nest(batch: Sequence[Operation]) -> Any:
-    operations = [rpc.RequestOp(request_txn=each.transaction) for each in batch]
-    return rpc.TxnRequest(success=operations)
+    key = next((each.puts for each in batch if each.puts is not None), None)
+    return rpc.TxnRequest(
+        success=[{"request_txn": each.transaction} for each in batch],
+        failure=[] if key is None else [etcd_requests.put(key, b"")],
+    )
 
 
 def _unnest(batch: Sequence[Operation], response: Any) -> list[tuple[bool, Sequence[Any]]]:
@@ -205,12 +231,12 @@ WRITES = Form(100, _nest, _unnest)
 
 
 def _chain(batch: Sequence[Operation]) -> Any:
-    return rpc.TxnRequest(success=[each for one in batch for each in one.transaction.success])
+    return rpc.TxnRequest(success=[each for one in batch for each in one.transaction["success"]])
 
 
 def _unchain(batch: Sequence[Operation], response: Any) -> list[tuple[bool, Sequence[Any]]]:
     answers = iter(response.responses)
-    return [(True, list(islice(answers, len(one.transaction.success)))) for one in batch]
+    return [(True, list(islice(answers, len(one.transaction["success"])))) for one in batch]
 
 
 READS = Form(32, _chain, _unchain)

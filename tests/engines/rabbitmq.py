@@ -108,8 +108,13 @@ class RabbitMQ:
         self.start()
 
     def pause(self) -> None:
-        """Stop it where it is: connections stand, and nothing answers (SIGSTOP)."""
-        self._processes[-1].send_signal(signal.SIGSTOP)
+        """Stop it where it is: connections stand, and nothing answers (SIGSTOP).
+
+        Returns when all of its threads have stopped, which takes a while on a busy machine.
+        """
+        server = self._processes[-1]
+        server.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, server.pid, os.WSTOPPED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let it go on after ``pause``."""

@@ -16,6 +16,10 @@ _PATIENCE = (0.5, 4.0)
 """Between how many seconds, at random, a client gives up one try."""
 
 _PAUSE = (0.01, 0.1)
+"""And between two tries."""
+
+_IDLE = (0.0, 0.2)
+"""And between two orders."""
 _PASSING = frozenset({409, 502, 503, 504})
 """Statuses after which a client repeats, unless they are what is stored, or all that is known."""
 
@@ -111,6 +115,7 @@ class Fleet:
             )
             self.answers.setdefault(order, []).extend(found)
             del self.open[order]
+            await asyncio.sleep(self.chance.uniform(*_IDLE))
 
     async def _until_answered(self, session: aiohttp.ClientSession, order: Order) -> Answer:
         while True:

@@ -169,6 +169,8 @@ CREATES = [
     Step("DELETE", "/servers/$third", settle="$third"),
     Step("DELETE", "/servers/$fourth", settle="$fourth"),
     create("m", "many", min_count=3, max_count=3, tags=["batch"]),
+    get("/servers?sort_key=display_name&name=^m-2", keep={"m2": "servers.0.id"}, settle="$m2"),
+    get("/servers?sort_key=display_name&name=^m-3", keep={"m3": "servers.0.id"}, settle="$m3"),
     get("/servers/detail?sort_key=display_name&sort_dir=asc&name=^m-"),
     get("/servers?sort_key=display_name&sort_dir=asc&limit=2", keep={"page": "servers.1.id"}),
     get("/servers?sort_key=display_name&sort_dir=asc&limit=2&marker=$page"),

@@ -181,13 +181,15 @@ class Sender:
             headers=headers,
         )
 
-    def post_all(self, kinds: Mapping[str, Kind], prefix: str) -> dict[str, Answer]:
+    def post_all(
+        self, kinds: Mapping[str, Kind], prefix: str, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Answer]:
         """Send one of each kind, all at once; name and client token follow from the prefix."""
         names = [f"{prefix}{number}" for number in range(len(kinds))]
 
         def post(named: tuple[str, Kind]) -> Answer:
             name, kind = named
-            return self.post(kind, name, name)
+            return self.post(kind, name, name, headers)
 
         answers = at_once(post, zip(names, kinds.values(), strict=True))
         return dict(zip(kinds, answers, strict=True))
@@ -204,7 +206,8 @@ class Sender:
 
     def form(self, answer: Answer) -> Form:
         """What the answer has in common with that to another POST of its kind."""
-        return Form.of(answer, {self.project: "<project>", self.user: "<user>"})
+        mine = {self.project: "<project>", self.user: "<user>", self.front.address: "<front>"}
+        return Form.of(answer, mine)
 
     def clean_up(self) -> None:
         """Have its servers deleted; they go in Nova's own time."""

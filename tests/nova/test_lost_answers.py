@@ -21,6 +21,7 @@ from tests.nova.posts import (
     Sender,
     fits,
     replayed,
+    wait_until,
 )
 
 AFTER = ("drop-after", "503-after", "500-after", "delay-after")
@@ -54,9 +55,10 @@ def sender(front: Standalone, real_nova: RealNova) -> Iterator[Sender]:
 
 
 @pytest.fixture(scope="module")
-def usual(front: Standalone, _worker_nova: RealNova) -> dict[str, Form]:
-    """The form of every kind's answer when nothing is lost."""
-    sender = Sender(front, _worker_nova)
+def usual(_worker_nova: RealNova, start_standalone_for_module: StartStandalone) -> dict[str, Form]:
+    """The form of every kind's answer when nothing is lost, however long Nova takes."""
+    patient = start_standalone_for_module(_worker_nova.url, {"nova.send_timeout": "60"})
+    sender = Sender(patient, _worker_nova)
     answers = sender.post_all(KINDS, f"usual-{uuid.uuid4().hex[:8]}-")
     sender.clean_up()
     return {kind: sender.form(answer) for kind, answer in answers.items()}
@@ -84,6 +86,26 @@ def test_one_effect_and_the_answer_that_was_lost(
     check_effects(sender, prefix)
     check_secrets(sender, answers)
     check_repeats(sender, prefix, answers)
+
+
+def test_killed_while_nova_works(
+    sender: Sender, real_nova: RealNova, usual: dict[str, Form]
+) -> None:
+    """Started again, dedupd finds what became of each, and whoever repeats gets that answer."""
+    real_nova.faults(*faults("delay-after"))
+    prefix = f"killed-{uuid.uuid4().hex[:8]}-"
+    accepted = sender.post_all(KINDS, prefix, {"Prefer": "respond-async"})
+    assert {answer.status for answer in accepted.values()} == {202}
+    wait_until(lambda: len(real_nova.seen("POST")) >= len(KINDS))
+    sender.front.restart()
+    answers = sender.post_all(KINDS, prefix)
+    for name, answer in answers.items():
+        assert answer.header("Idempotent-Replayed") == "true"
+        form = sender.form(answer)
+        assert (form.status, form.body) == (usual[name].status, usual[name].body), name
+    check_sent(real_nova, again=False)
+    check_effects(sender, prefix)
+    check_secrets(sender, answers)
 
 
 def expected(usual: Form, *, lost: bool) -> Form:

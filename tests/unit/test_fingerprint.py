@@ -47,7 +47,7 @@ def body(raw: bytes) -> Fingerprint:
 
 
 def differing(one: Fingerprint, other: Fingerprint) -> list[str]:
-    assert (one.digest == other.digest) == (one == other), "the digest alone decides"
+    assert (one.digest == other.digest) == (one.parts == other.parts), "the digest decides alone"
     return fingerprint.differing(one.parts, other.parts)
 
 
@@ -71,7 +71,8 @@ def test_order_and_spacing_do_not_matter(
     again = msgspec.json.decode(json.dumps(shuffled(document, chance), indent=3))
     mixed = chance.sample(query, len(query))
     one = taken(document=document, query=urlencode(query))
-    assert one == taken(document=again, query=urlencode(mixed), raw=b"other bytes")
+    other = taken(document=again, query=urlencode(mixed), raw=b"other bytes")
+    assert (one.digest, one.parts) == (other.digest, other.parts)
 
 
 @settings(max_examples=150, deadline=None)
@@ -208,12 +209,18 @@ def test_equal_values_in_different_places_have_different_digests() -> None:
     assert found.parts["path"] != found.parts["microversion"]
 
 
-def test_one_layout_is_never_taken_for_another() -> None:
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"path": "/a", "query": "b=c"}, {"path": "/a?b=c"}),
+        ({"user_id": "2.96", "microversion": ""}, {"user_id": "", "microversion": "2.96"}),
+        ({"document": msgspec.UNSET, "raw": b""}, {"document": ""}),
+        ({"document": msgspec.UNSET, "raw": b"ab"}, {"document": "6162"}),
+    ],
+)
+def test_one_layout_is_never_taken_for_another(one: dict[str, Any], other: dict[str, Any]) -> None:
     """What differs only in where one part ends and the next begins differs."""
-    assert taken(path="/a", query="b=c") != taken(path="/a?b=c")
-    assert taken(user_id="2.96", microversion="") != taken(user_id="", microversion="2.96")
-    assert body(b"") != taken(document="")
-    assert body(b"ab") != taken(document="6162")
+    assert taken(**one).digest != taken(**other).digest
 
 
 def test_another_version_of_the_rules_never_matches(monkeypatch: pytest.MonkeyPatch) -> None:

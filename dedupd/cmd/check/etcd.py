@@ -15,7 +15,7 @@ async def store(settings: Settings) -> Finding:
     try:
         versions = await etcd_check.versions(cluster)
         quotas = await etcd_quota.quotas(cluster)
-        await etcd_check.check_versions(cluster, known_bad=settings.store.allow_lossy_etcd)
+        etcd_check.refuse_lossy(versions, known_bad=settings.store.allow_lossy_etcd)
     finally:
         await cluster.close()
     return _finding(settings, versions, quotas) or ok(await _depth(settings, versions))

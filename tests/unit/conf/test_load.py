@@ -32,6 +32,7 @@ def test_the_defaults(loaded: Callable[..., Settings]) -> None:
         Concurrent.LATCH,
         1048576,
         10000,
+        1,
     )
     assert dataclasses.astuple(settings.auth) == (Strategy.NOAUTH, 10.0, 10.0)
     assert dataclasses.astuple(settings.nova) == (
@@ -41,7 +42,7 @@ def test_the_defaults(loaded: Callable[..., Settings]) -> None:
     assert settings.store.url == StoreUrl(StoreScheme.SQLITE, home / "records.db")
     assert settings.queue.url.scheme is QueueScheme.MEMORY
     assert dataclasses.astuple(settings.queue)[1:] == (*(None,) * 3, "dedupd", 20, 10000, 0.5)
-    assert dataclasses.astuple(settings.worker) == (10.0, 30.0, 5.0)
+    assert dataclasses.astuple(settings.worker) == (("127.0.0.1", 8776), 10.0, 30.0, 5.0)
     assert dataclasses.astuple(settings.retention) == (24.0, 7.0)
     assert settings.seal.key_file == home / "seal.keys"
 

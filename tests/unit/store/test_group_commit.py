@@ -6,14 +6,14 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dedupd.ports import StoreUnavailable
 from dedupd.store import etcd_requests
 from dedupd.store.etcd_cluster import Cluster
-from dedupd.store.etcd_requests import found
+from dedupd.store.etcd_requests import Transaction, found
+from dedupd.store.etcd_stubs import rpc
 from dedupd.store.group_commit import IN_FLIGHT, MAX_BYTES, READS, WRITES, GroupCommit
 from tests.contract.stores import ETCD
 from tests.integration.etcd_server import EtcdServer
@@ -40,7 +40,7 @@ def prefix() -> str:
     return f"/{secrets.token_hex(8)}/"
 
 
-def creation(key: str, value: bytes = b"", lease: int = 0) -> Any:
+def creation(key: str, value: bytes = b"", lease: int = 0) -> Transaction:
     name = key.encode()
     return etcd_requests.transaction(
         [etcd_requests.is_absent(name)],
@@ -50,12 +50,12 @@ def creation(key: str, value: bytes = b"", lease: int = 0) -> Any:
 
 
 async def revision(cluster: Cluster) -> int:
-    await cluster.ask("KV", "Range", etcd_requests.get(b"any").request_range)
+    await cluster.ask("KV", "Range", rpc.RangeRequest(key=b"any"))
     return cluster.revision
 
 
 async def count(cluster: Cluster, prefix: str) -> int:
-    below = etcd_requests.get_below(prefix.encode()).request_range
+    below = rpc.RangeRequest(**etcd_requests.get_below(prefix.encode())["request_range"])
     answer, _ = await cluster.ask("KV", "Range", below)
     return int(answer.count)
 
@@ -105,7 +105,7 @@ async def test_a_batch_keeps_to_its_size(group: GroupCommit, cluster: Cluster, p
         *(group.run(str(n), creation(f"{prefix}{n}", value)) for n in range(40))
     )
     assert all(part.succeeded for part in parts)
-    assert await revision(cluster) - before == 4, f"ten of 100 kB each fit into {MAX_BYTES}"
+    assert await revision(cluster) - before == 4, f"ten of 100 kB fit into {MAX_BYTES}"
 
 
 @pytest.mark.parametrize("bad", [0, 42, 99])

@@ -286,7 +286,7 @@ def _values(statement: str) -> tuple[object, ...] | dict[str, object]:
     """Something for each of a statement's parameters."""
     if ":" in statement:
         names = "version state birth before_version before_birth expires_at record pending"
-        more = "tombstone result id worker now"
+        more = "answered tombstone result id worker now"
         return dict.fromkeys(f"{names} {more}".split())
     return (None,) * statement.count("?")
 

@@ -155,6 +155,17 @@ class TestNotFound:
         bare = [sent.when for sent in site.cloud.of("GET") if "tags" in sent.query]
         assert bare[-1] >= settled
 
+    async def test_what_costs_nova_much_is_asked_only_when_all_has_settled(
+        self, site: Site
+    ) -> None:
+        """What was deleted or renamed since is found in a list of everything that changed."""
+        crew, job = await in_doubt(site)
+        settled = job.record.sending.send_deadline + LIMITS.settle
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        asked = [sent for sent in site.cloud.of("GET") if "tags" not in sent.query]
+        assert asked
+        assert all(sent.when >= settled for sent in asked)
+
     async def test_one_unbroken_look_is_needed(self, site: Site) -> None:
         crew, job = await in_doubt(site)
         settled = job.record.sending.send_deadline + LIMITS.settle

@@ -293,6 +293,30 @@ class TestLook:
             await looked(site, errand, cloud=cloud)
 
 
+class TestGlance:
+    """A look that costs Nova little: it may find, and never says that there is nothing."""
+
+    async def glanced(self, site: Site, errand: Errand) -> Finding:
+        return await ServerProbe().look(errand, asker_of(site, errand), thorough=False)
+
+    @pytest.mark.parametrize("what", ERRANDS)
+    async def test_finds_what_still_has_name_and_mark(
+        self, site: Site, what: dict[str, Any]
+    ) -> None:
+        errand = errand_of(site, **what)
+        answer = await made(site, errand)
+        name = msgspec.json.decode(answer.body)["server"]["id"]
+        assert found_id(await self.glanced(site, errand)) == name
+
+    @pytest.mark.parametrize("what", ERRANDS)
+    async def test_asks_once_and_decides_nothing_else(
+        self, site: Site, what: dict[str, Any]
+    ) -> None:
+        assert isinstance(await self.glanced(site, errand_of(site, **what)), Undecided)
+        assert len(site.cloud.sent) == 1
+        assert "changes-since" not in site.cloud.sent[0].query
+
+
 class TestDeleted:
     """Nova forgets the marks of a deleted server; it shows the rest when asked by time."""
 
