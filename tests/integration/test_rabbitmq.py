@@ -16,7 +16,7 @@ from kombu.connection import Connection
 
 from dedupd.errors import ConfigError
 from dedupd.ports import Queue, QueueUnavailable
-from dedupd.queue import open_queue
+from dedupd.queue import amqp, open_queue
 from dedupd.queue.amqp import AmqpBroker
 from dedupd.queue.broker import Broker
 from dedupd.queue.kombu import KombuQueue
@@ -247,6 +247,19 @@ async def test_what_the_broker_rejects_is_not_published(broker: RabbitMQ, name: 
         assert isinstance(rejected, QueueUnavailable)
         assert "did not take the message" in rejected.message
         assert await queue.depth() == len(confirmed) > 0
+
+
+async def test_more_than_may_be_unconfirmed_is_refused(
+    broker: RabbitMQ, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(amqp, "MAX_UNCONFIRMED", 10)
+    async with opened(broker.url, name) as queue:
+        tasks = [queue.publish(request_id(number)) for number in range(50)]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        refused = [result for result in results if isinstance(result, QueueUnavailable)]
+        assert refused
+        assert all("10 messages to confirm already" in error.message for error in refused)
+        assert await queue.depth() == 50 - len(refused)
 
 
 async def test_a_message_that_kills_its_consumers_ends_among_the_dead_letters(
