@@ -87,9 +87,12 @@ class Completions:
             try:
                 async with asyncio.timeout(CREATE_SECONDS):
                     self._check(await etcd_stream.exchange(self._call, self._request()))
-            except (TimeoutError, aio.AioRpcError, etcd_stream.Broken) as error:
+            except aio.AioRpcError as error:
                 self._cluster.move_from(used)
-                raise StoreUnavailable(f"No watch was begun: {error!r}") from None
+                raise self._cluster.translated(error) from None
+            except (TimeoutError, etcd_stream.Broken):
+                self._cluster.move_from(used)
+                raise StoreUnavailable(f"{self._cluster.subject} does not answer.") from None
             with contextlib.suppress(StoreUnavailable, aio.AioRpcError, etcd_stream.Broken):
                 while True:
                     self._take(self._check(await etcd_stream.read(self._call)))
@@ -156,8 +159,12 @@ class Completions:
 
 
 def _report(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    LOG.warning("Completions are not heard at present: %s", error)
+    """Say so once for each outage."""
+    if state.attempt_number == 1 and state.outcome is not None:
+        LOG.warning(
+            "Completions are not heard for now; waiters are told by their own polls: %s",
+            state.outcome.exception(),
+        )
 
 
 RESUMING = tenacity.AsyncRetrying(
