@@ -197,3 +197,41 @@ async def test_what_is_not_ours_is_passed_over(
     await complete(worker, 2)
     await events.until(1, 2)
     assert "/d/requests/strange" in caplog.text
+
+
+async def test_an_outage_is_said_once_and_then_heard_through(
+    events: Events, server: EtcdServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.members[0].kill()
+    async with asyncio.timeout(DEADLINE):
+        while "not heard for now" not in caplog.text:  # noqa: ASYNC110 # no event
+            await asyncio.sleep(0.01)
+    await asyncio.to_thread(server.restart)
+    store = EtcdStore(Cluster(server.endpoints), prefix="/d/", identity_check=IDENTITY)
+    await store.open()
+    await complete(store, 2)
+    await events.until(1, 2)
+    await store.close()
+    assert caplog.text.count("not heard for now") == 1
+
+
+async def test_it_moves_with_the_store_to_a_member_that_answers(tmp_path: Path) -> None:
+    with EtcdServer(tmp_path, members=3) as server:
+        front = EtcdStore(Cluster(server.endpoints), prefix="/d/", identity_check=IDENTITY)
+        await front.open()
+        events = Events()
+        front.on_completion(events.hear)
+        await complete(front, 1)
+        await events.until(1)
+        used = server.members[front._cluster.current]
+        used.pause()
+        others = tuple(member.endpoint for member in server.members if member is not used)
+        worker = EtcdStore(Cluster(others), prefix="/d/", identity_check=IDENTITY)
+        await worker.open()
+        await complete(worker, 2)
+        await front.depth()
+        await complete(worker, 3)
+        await events.until(1, 2, 3)
+        used.resume()
+        for store in (front, worker):
+            await store.close()
