@@ -67,6 +67,7 @@ class Member:
         scheme = "https" if "--cert-file" in self.arguments else "http"
         client_url = f"{scheme}://{self.endpoint}"
         command = [
+            *("setpriv", "--pdeathsig", "KILL"),  # a test run that is killed leaves none behind
             *("etcd", "--name", self.name, "--data-dir", str(self.directory / self.name)),
             *("--listen-client-urls", client_url, "--advertise-client-urls", client_url),
             *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
