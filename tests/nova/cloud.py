@@ -33,12 +33,17 @@ class Fault:
     """What happens to the next requests that fit; tests/nova/real/realnova/faults.py tells all."""
 
     fault: str
-    """drop, delay or a status, and before or after Nova's work: `drop-after`, `503-before`."""
+    """drop, delay or a status, and before or after Nova's work: `drop-after`, `503-before`; or
+    `late-commit`."""
     method: str = "POST"
     path: str = ""
     """A regular expression, searched in the path."""
     times: int = 1
     seconds: float = 1.0
+    status: int = 503
+    """What a late commit is answered with; 0: nothing."""
+    probability: float = 1.0
+    seed: int = 0
 
 
 @dataclass(frozen=True)

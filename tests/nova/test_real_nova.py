@@ -9,7 +9,7 @@ import pytest
 
 from tests.nova import program
 from tests.nova.call import Answer
-from tests.nova.cloud import DEMO, Fault, Options, RealNova
+from tests.nova.cloud import DEMO, SETTLE_SECONDS, Fault, Options, RealNova
 from tests.nova.conftest import StartNova
 
 SERVERS = "/v2.1/servers"
@@ -99,6 +99,34 @@ def test_a_fault_hits_as_many_requests_as_it_says(real_nova: RealNova) -> None:
     real_nova.faults(Fault("418-before", method="GET", path="/flavors$", times=2))
     statuses = [real_nova.call("GET", "/v2.1/flavors").status for _ in range(3)]
     assert statuses == [418, 418, 200]
+
+
+def test_a_late_commit_takes_effect_after_its_answer(real_nova: RealNova) -> None:
+    name = unique("late")
+    real_nova.faults(Fault("late-commit", path="/servers$", status=500, seconds=0.5))
+    assert create(real_nova, name).status == 500
+    assert names(real_nova, name) == []
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while names(real_nova, name) != [name]:
+        assert time.monotonic() < deadline
+
+
+def test_a_late_commit_may_have_no_answer(real_nova: RealNova) -> None:
+    real_nova.faults(Fault("late-commit", method="GET", path="/flavors$", status=0, seconds=0))
+    with pytest.raises(http.client.RemoteDisconnected):
+        real_nova.call("GET", "/v2.1/flavors")
+
+
+def test_the_seed_decides_whom_a_fault_spares(real_nova: RealNova) -> None:
+    fault = Fault("418-before", method="GET", path="/flavors$", times=99, probability=0.5, seed=1)
+
+    def statuses() -> list[int]:
+        real_nova.faults(fault)
+        return [real_nova.call("GET", "/v2.1/flavors").status for _ in range(8)]
+
+    first = statuses()
+    assert set(first) == {200, 418}
+    assert statuses() == first
 
 
 @pytest.mark.parametrize("rule", [{"fault": "drop"}, {"fault": "503-after", "tims": 2}, {}])

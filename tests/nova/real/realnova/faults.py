@@ -5,7 +5,8 @@ PUT /__fault__ sets the rules, a JSON list of
     {"method": "POST", "path": "/servers$", "fault": "drop-after", "times": 1, "seconds": 1}
 
 where `path` is a regular expression searched in the path, `method` and `path` may be left out
-(any), `times` says how many requests it hits (1), and `fault` is one of
+(any), `times` says how many requests it hits (1), `probability` (1) lets it hit only so often,
+drawn from a generator seeded with `seed`, and `fault` is one of
 
     drop-before   the connection is closed; Nova never sees the request
     drop-after    Nova handles it, then the connection is closed without a byte of answer
@@ -13,14 +14,19 @@ where `path` is a regular expression searched in the path, `method` and `path` m
     delay-after   Nova handles it, the answer is held back `seconds`
     NNN-before    answered with status NNN; Nova never sees the request
     NNN-after     Nova handles it, then it is answered with status NNN
+    late-commit   answered with `status` (503), or with status 0 closed, at once; Nova handles it
+                  `seconds` later
 
-The first rule with `times` left that fits a request is used. GET /__fault__ returns the rules as
-they are now, and `seen`: method and path of every request since they were set (the last 10,000).
+The first rule with `times` left that fits a request, and that chance does not spare, is used.
+GET /__fault__ returns the rules as they are now, and `seen`: method and path of every request since
+they were set (the last 10,000).
 """
 
 import collections
 import errno
+import io
 import json
+import random
 import re
 import socket
 import threading
@@ -31,8 +37,8 @@ from typing import Any, NoReturn
 from realnova.web import SOCKET, Application, Environ, StartResponse
 
 HOOK = "/__fault__"
-_KINDS = re.compile(r"(drop|delay|[2-5][0-9][0-9])-(before|after)")
-_KEYS = {"method", "path", "fault", "times", "seconds"}
+_KINDS = re.compile(r"(drop|delay|[2-5][0-9][0-9])-(before|after)|late-commit")
+_KEYS = {"method", "path", "fault", "times", "seconds", "status", "probability", "seed"}
 
 Rule = dict[str, Any]
 
@@ -48,6 +54,7 @@ class Faults:
         self._nova = nova
         self._lock = threading.Lock()
         self._rules: list[Rule] = []
+        self._chances: list[random.Random] = []
         self._seen: collections.deque[tuple[str, str]] = collections.deque(maxlen=10_000)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -58,8 +65,10 @@ class Faults:
         rule = self._use_rule(method, path)
         if rule is None:
             return self._nova(environ, start_response)
-        kind, _, when = rule["fault"].partition("-")
+        kind, _, when = _handling(rule).partition("-")
         answer = _Answer.of(self._nova, environ) if when == "after" else None
+        if rule["fault"] == "late-commit":
+            self._handle_later(environ, rule.get("seconds", 1))
         if kind == "drop":
             _drop(environ)
         if kind != "delay":
@@ -71,12 +80,20 @@ class Faults:
         """Write the request down; the rule for it, used once more."""
         with self._lock:
             self._seen.append((method, path))
-            for rule in self._rules:
+            for rule, chance in zip(self._rules, self._chances, strict=True):
                 fits = rule.get("method", method) == method and re.search(rule["path"], path)
-                if fits and rule["times"] > 0:
+                if fits and rule["times"] > 0 and chance.random() < rule["probability"]:
                     rule["times"] -= 1
                     return rule
         return None
+
+    def _handle_later(self, environ: Environ, seconds: float) -> None:
+        """Let Nova handle a request when its connection has long been answered."""
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        kept = {**environ, "wsgi.input": io.BytesIO(body)}
+        timer = threading.Timer(seconds, _Answer.of, (self._nova, kept))
+        timer.daemon = True
+        timer.start()
 
     def _hook(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] == "PUT":
@@ -87,6 +104,7 @@ class Faults:
                 return _Answer("400 Bad Request", [], str(error).encode()).send(start_response)
             with self._lock:
                 self._rules = rules
+                self._chances = [random.Random(rule["seed"]) for rule in rules]  # noqa: S311
                 self._seen.clear()
         with self._lock:
             body = json.dumps({"rules": self._rules, "seen": list(self._seen)}).encode()
@@ -132,8 +150,15 @@ def _checked(rule: Rule) -> Rule:
     if not _KINDS.fullmatch(str(rule.get("fault"))):
         raise ValueError(f"unknown fault {rule.get('fault')!r}: it must match {_KINDS.pattern}")
     re.compile(rule.setdefault("path", ""))
-    rule.setdefault("times", 1)
-    return rule
+    return {"times": 1, "probability": 1, "seed": 0, **rule}
+
+
+def _handling(rule: Rule) -> str:
+    """What a rule does to the answer: that of a late commit is a status, or a closed connection."""
+    if rule["fault"] != "late-commit":
+        return str(rule["fault"])
+    status = rule.get("status", 503)
+    return f"{status}-before" if status else "drop-before"
 
 
 def _drop(environ: Environ) -> NoReturn:
