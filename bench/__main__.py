@@ -15,13 +15,14 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.chain import chain
 from bench.compare import MODES, Plan, compare
 from bench.processes import ROOT, SUBJECTS
 from bench.records import stored
 from bench.waiters import waiters
 
 TABLE_WIDTH = 130
-PARTS = ("compare", "waiters", "records")
+PARTS = ("compare", "waiters", "records", "chain")
 
 
 def arguments() -> argparse.Namespace:
@@ -33,6 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--subjects", nargs="+", choices=names, default=[], metavar="NAME")
     parser.add_argument("--rounds", type=int, help="default: 5; quick: 2")
     parser.add_argument("--seconds", type=float, help="of each measurement; default: 4; quick: 1")
+    parser.add_argument("--sustained", type=float, help="seconds (chain); default: 60; quick: 4")
     parser.add_argument("--callers", type=int, default=5000, help="who wait (waiters)")
     parser.add_argument("--records", type=int, help="default: 1000000; quick: 50000")
     parser.add_argument("--profile", type=Path, metavar="DIR", help="py-spy's records of dedupd")
@@ -70,6 +72,12 @@ def main() -> None:
     parts: dict[str, Callable[[Path], dict[str, Any]]] = {
         "compare": lambda directory: compare(plan, directory, console),
         "waiters": lambda directory: waiters(options.callers, directory, console),
+        "chain": lambda directory: chain(
+            options.sustained or (4.0 if options.quick else 60.0),
+            options.profile,
+            directory,
+            console,
+        ),
         "records": lambda directory: stored((1000, number), rounds, seconds, directory, console),
     }
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -7,11 +7,8 @@ alike: ratios are taken within a round, and the median over the rounds is what i
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +18,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.processes import ROOT, SUBJECTS, Service, Services, Subject, effects, profiled
+from bench.cell import Cell, Measurement
+from bench.processes import SUBJECTS, Service, Services, Subject, effects, profiled
 
 MODES = ("get", "post", "new-token", "replay")
 MANY = 64
@@ -33,7 +31,6 @@ REFERENCES = {
     "new-token": "fastapi-idempotency, SQLite",
     "replay": "fastapi-idempotency, SQLite",
 }
-Measurement = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,24 +44,6 @@ class Plan:
     modes: tuple[str, ...] = MODES
     profile: Path | None = None
     """Where py-spy's records of dedupd go."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One kind of load."""
-
-    mode: str
-    connections: int
-
-    def load(self, subject: Subject, service: Service, seconds: float) -> Measurement:
-        """Runs the load generator once."""
-        command = [sys.executable, "-m", "bench.load", service.url, "--mode", self.mode]
-        command += ["--connections", str(self.connections), "--seconds", str(seconds)]
-        command += ["--token-header", subject.token_header, "--watch", str(service.pid)]
-        command += ["--tokens", "256", "--warm-up", str(min(0.5, seconds / 4))]
-        done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
-        measured: Measurement = json.loads(done.stdout)
-        return measured
 
 
 class Comparison:
@@ -96,7 +75,9 @@ class Comparison:
     def measure(self, cell: Cell, subject: Subject, service: Service) -> None:
         """One measurement; says what it found, and compares what reached Nova."""
         before = effects(self.stub)
-        measured = cell.load(subject, service, self.plan.seconds)
+        measured = cell.load(
+            [service.url], [service.pid], self.plan.seconds, header=subject.token_header
+        )
         missing = 0 if subject.answers_itself else measured["effects"]
         measured["surplus"] = effects(self.stub) - before - missing
         self.rounds[subject.name, cell.mode, cell.connections].append(measured)
@@ -115,7 +96,7 @@ class Comparison:
                 for mode in self.plan.modes:
                     path = directory / f"{mode}.folded"
                     with profiled(service.pid, path):
-                        Cell(mode, MANY).load(subject, service, 5 * self.plan.seconds)
+                        Cell(mode, MANY).load([service.url], [], 5 * self.plan.seconds)
                     yield path
 
     def rows(self) -> list[Measurement]:

@@ -1,6 +1,6 @@
 """A load generator: keep-alive connections, one request at a time on each, as light as can be.
 
-    python -m bench.load URL --mode new-token --connections 64 --seconds 5 --watch PID
+    python -m bench.load URL... --mode new-token --connections 64 --seconds 5 --watch PID
 
 Modes:
     get         GET /v2.1/servers/ID
@@ -10,7 +10,8 @@ Modes:
 
 Prints one JSON object: requests per second, latencies in milliseconds, errors (any status that is
 not 2xx, and broken connections), how many POSTs Nova should have seen in all (``effects``), and the
-CPU microseconds that each watched process used per request.
+CPU microseconds that each watched process, and this one, used per request. Of several URLs each has
+as many of the connections as the others.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
@@ -163,19 +164,20 @@ class Caller(asyncio.Protocol):
 
 
 async def drive(
-    host: str, port: int, requests: Iterator[bytes], connections: int, seconds: float
+    addresses: Sequence[tuple[str, int]],
+    requests: Iterator[bytes],
+    connections: int,
+    seconds: float,
 ) -> tuple[Tally, float]:
     """Runs for that long, or until the requests are used up; returns the tally and the time."""
     tally = Tally()
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     callers = [
-        (
-            await loop.create_connection(
-                lambda: Caller(requests, tally, began + seconds), host, port
-            )
-        )[1].done
-        for _ in range(connections)
+        (await loop.create_connection(lambda: Caller(requests, tally, began + seconds), *address))[
+            1
+        ].done
+        for address in itertools.islice(itertools.cycle(addresses), connections)
     ]
     await asyncio.gather(*callers)
     return tally, time.perf_counter() - began
@@ -192,18 +194,20 @@ def percentile(ordered: list[float], share: float) -> float:
 
 
 async def measure(options: argparse.Namespace) -> dict[str, object]:
-    url = urlsplit(options.url)
-    host, port = url.hostname or "127.0.0.1", url.port or 80
-    requests = Requests(url.netloc, options.mode, options.tokens, options.token_header)
+    urls = [urlsplit(url) for url in options.urls]
+    addresses = [(url.hostname or "127.0.0.1", url.port or 80) for url in urls]
+    requests = Requests(urls[0].netloc, options.mode, options.tokens, options.token_header)
     seeded = Tally()
     if options.mode == "replay":
         seeding = requests.seeding()
-        seeded, _ = await drive(host, port, seeding, min(32, options.tokens), SEEDING_SECONDS)
+        seeded, _ = await drive(addresses, seeding, min(32, options.tokens), SEEDING_SECONDS)
         assert not seeded.errors(), f"using the tokens for the first time failed: {seeded.statuses}"
     measured = requests.measured()  # one for both runs, so that no token comes twice
-    warm, _ = await drive(host, port, measured, options.connections, options.warm_up)
+    warm, _ = await drive(addresses, measured, options.connections, options.warm_up)
     before = {pid: cpu_seconds(pid) for pid in options.watch}
-    tally, elapsed = await drive(host, port, measured, options.connections, options.seconds)
+    began = time.process_time()
+    tally, elapsed = await drive(addresses, measured, options.connections, options.seconds)
+    own = time.process_time() - began
     count = max(1, len(tally.latencies))
     used = {pid: (cpu_seconds(pid) - before[pid]) / count for pid in options.watch}
     sent = len(warm.latencies) + len(tally.latencies)
@@ -221,12 +225,13 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
         "statuses": dict(tally.statuses),
         "effects": effects.get(options.mode, sent),
         "cpu_us": [used[pid] * 1e6 for pid in options.watch],
+        "own_cpu_us": own / count * 1e6,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("url")
+    parser.add_argument("urls", nargs="+", metavar="URL")
     parser.add_argument("--mode", choices=("get", "post", "new-token", "replay"), default="get")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=5.0)

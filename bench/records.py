@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.compare import Cell, Measurement, cpu_ratio, median, ratio
-from bench.processes import SUBJECTS, Service, Services, memory
+from bench.cell import Cell, Measurement
+from bench.compare import cpu_ratio, median, ratio
+from bench.processes import Service, Services, memory
 from dedupd import seal
 from dedupd.request import Record, Resource, begin_send, finish
 from dedupd.store.sqlite import SqliteStore
@@ -30,7 +31,6 @@ RESULT_BYTES = 1100  # a sealed answer to a server create
 PAYLOAD_BYTES = 900
 TOGETHER = 5000
 DAY = 86400.0
-DEDUPD = next(subject for subject in SUBJECTS if subject.name == "dedupd")
 
 
 def records(number: int) -> Iterator[Record]:
@@ -98,7 +98,9 @@ def stored(
         for turn in range(rounds):
             for mode in ("new-token", "replay"):
                 for number in numbers if turn % 2 else reversed(numbers):
-                    found = Cell(mode, 64).load(DEDUPD, running[number], seconds)
+                    found = Cell(mode, 64).load(
+                        [running[number].url], [running[number].pid], seconds
+                    )
                     measured.setdefault((number, mode), []).append(found)
         rows = [
             {

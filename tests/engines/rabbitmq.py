@@ -67,6 +67,11 @@ class RabbitMQ:
         self._launcher.shutdown()
 
     @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self._processes[-1].pid
+
+    @property
     def url(self) -> str:
         """How it is reached."""
         return f"amqp://{USER}:{PASSWORD}@127.0.0.1:{self.port}//"
