@@ -1,8 +1,6 @@
 """A RabbitMQ of our own: private ports on loopback, private data; never the machine's instance.
 
-Debian's package is used, its service is not. Whatever happens to the tests, the kernel kills the
-broker when the thread that started it dies (setpriv --pdeathsig), and that one lives as long as
-the process.
+Debian's package is used, its service is not.
 """
 
 from __future__ import annotations
@@ -15,11 +13,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Self
 
+from tests.engines.children import launch
 from tests.engines.ports import free_ports, is_free
 from tests.integration.certificates import Authority, Pair
 
@@ -55,7 +53,6 @@ class RabbitMQ:
         self._data = directory / "data"
         self._log = directory / "log"
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._launcher = ThreadPoolExecutor(max_workers=1)
         self._write_configuration(authority.sign("server"))
 
     def __enter__(self) -> Self:
@@ -64,7 +61,6 @@ class RabbitMQ:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._launcher.shutdown()
 
     @property
     def pid(self) -> int:
@@ -88,9 +84,9 @@ class RabbitMQ:
             NotReady: it does not.
         """
         names = ["epmd", "-address", "127.0.0.1", "-port", str(self._names_port)]
-        self._launcher.submit(self._launch, names).result()
+        self._launch(names)
         self._wait_until(lambda: not is_free(self._names_port))
-        self._launcher.submit(self._launch, [SERVER]).result()
+        self._launch([SERVER])
         self._wait_until(self._answers)
 
     def kill(self) -> None:
@@ -183,16 +179,10 @@ class RabbitMQ:
         }
 
     def _launch(self, command: list[str]) -> None:
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *command],
-                cwd=self.directory,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        self._processes.append(process)
+        environment = self._environment()
+        self._processes.append(
+            launch(command, directory=self.directory, log=self._log, environment=environment)
+        )
 
     def _wait_until(self, is_reached: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS

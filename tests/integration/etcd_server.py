@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.engines.children import launch
+
 READY_SECONDS = 30.0
 _PORTS = range(12000, 32000)
 """Below Linux's ephemeral ports, so that no connection takes one while a server is down."""
@@ -67,7 +69,6 @@ class Member:
         scheme = "https" if "--cert-file" in self.arguments else "http"
         client_url = f"{scheme}://{self.endpoint}"
         command = [
-            *("setpriv", "--pdeathsig", "KILL"),  # a test run that is killed leaves none behind
             *("etcd", "--name", self.name, "--data-dir", str(self.directory / self.name)),
             *("--listen-client-urls", client_url, "--advertise-client-urls", client_url),
             *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
@@ -77,8 +78,8 @@ class Member:
             *("--logger", "zap", "--log-level", "warn", "--log-outputs", "stderr"),
             *self.arguments,
         ]
-        with (self.directory / f"{self.name}.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        log = self.directory / f"{self.name}.log"
+        self._process = launch(command, directory=self.directory, log=log)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal and wait for the end; nothing if it does not run."""

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,12 +76,12 @@ class Fleet:
     """Clients, each with an order at a time that several of its connections send at once.
 
     Args:
-        url: The front's.
+        urls: The fronts'; each try goes to one of them, by chance.
         headers: What they all send.
         chance: Where their impatience comes from.
     """
 
-    url: str
+    urls: Sequence[str]
     headers: Mapping[str, str]
     chance: random.Random
     answers: dict[Order, list[Answer]] = field(default_factory=dict)
@@ -132,7 +132,10 @@ class Fleet:
         headers = {"X-Client-Token": order.client_token, "OpenStack-API-Version": version}
         try:
             async with session.post(
-                self.url + order.path, json=order.body, headers=headers, timeout=patience
+                self.chance.choice(self.urls) + order.path,
+                json=order.body,
+                headers=headers,
+                timeout=patience,
             ) as response:
                 body = await response.read()
                 self.open[order] = f"{response.status} {body!r}"
@@ -167,8 +170,8 @@ class Catalogue:
     public_key: str
     """What is imported."""
 
-    def orders(self, chance: random.Random) -> Iterator[Order]:
-        """Orders without end, each under a token and a name of its own."""
+    def orders(self, chance: random.Random, series: str = "order") -> Iterator[Order]:
+        """Orders without end, each under a token and a name of its own: ``series`` and a number."""
         kinds = {
             self._server("2.96"): 0.35,
             self._server("2.1"): 0.25,
@@ -180,7 +183,7 @@ class Catalogue:
         }
         makers, weights = list(kinds), list(kinds.values())
         for number in itertools.count():
-            yield chance.choices(makers, weights)[0](f"order-{number}")
+            yield chance.choices(makers, weights)[0](f"{series}-{number}")
 
     def _server(self, microversion: str, copies: int = 1, **more: object) -> Maker:
         def order(name: str) -> Order:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from tests.engines.children import launch
 from tests.nova.call import Answer, call
 
 DEDUPD = Path(sys.executable).with_name("dedupd")
@@ -69,7 +70,8 @@ class Standalone:
         self._configuration = directory / "dedupd.conf"
         self._log = directory / "dedupd.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._configuration.write_text(_ini({"nova.endpoint": nova, **QUICK, **(settings or {})}))
+        configured = {"nova.endpoint": nova, **QUICK, **(settings or {}), **self._own_settings()}
+        self._configuration.write_text(_ini(configured))
 
     def __enter__(self) -> Self:
         self.start()
@@ -97,15 +99,10 @@ class Standalone:
     def launch(self) -> None:
         """Start the process and wait for nothing."""
         command = [str(DEDUPD), f"--config-file={self._configuration}", *self._arguments()]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self.directory,
-                env=_environment(self._measured),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        environment = _environment(self._measured)
+        self._process = launch(
+            command, directory=self.directory, log=self._log, environment=environment
+        )
         RUNNING.add(self)
 
     def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
@@ -125,6 +122,18 @@ class Standalone:
     def kill(self) -> None:
         """End it as `kill -9` does; its files stay."""
         self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Stop it where it is (SIGSTOP): its connections stand, and nothing is answered.
+
+        Returns when all of its threads have stopped, which takes a while on a busy machine.
+        """
+        os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+
+    def resume(self) -> None:
+        """Let it go on after ``pause``."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def restart(self) -> None:
         """Kill it, and start it again on the same files and port.
@@ -166,9 +175,13 @@ class Standalone:
     def _arguments(self) -> list[str]:
         return ["standalone", f"--listen={self.address}", f"--state={self.directory / 'state'}"]
 
+    def _own_settings(self) -> dict[str, str]:
+        return {}
+
     def _end(self, how: signal.Signals) -> int:
         assert self._process
         self._process.send_signal(how)
+        self._process.send_signal(signal.SIGCONT)
         try:
             status = self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

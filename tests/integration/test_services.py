@@ -3,70 +3,30 @@
 from __future__ import annotations
 
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
-from dedupd import seal
-from tests.engines import rabbitmq
-from tests.integration.etcd_server import EtcdServer
 from tests.integration.simulated import Simulated
-from tests.integration.standalone import DEDUPD, Standalone
+from tests.integration.site import Engines, Site, wait_until
+from tests.integration.standalone import DEDUPD
 from tests.nova.call import Answer
 
 TOKENS = 60
 TRIES = 200
 CALLERS = 24
-SECONDS = 60.0
 
 
-class Service(Standalone):
-    """`dedupd api` or `dedupd worker` as a child process."""
+@dataclass(frozen=True)
+class Scene:
+    """A site, and the Nova behind it."""
 
-    def __init__(self, kind: str, directory: Path, nova: str, settings: dict[str, str]) -> None:
-        """Write its configuration; nothing is started."""
-        directory.mkdir()
-        super().__init__(directory, nova, settings, measured=True)
-        self._kind = kind
-        listen = {"api": "[api]\nlisten", "worker": "[worker]\nhealth_listen"}[kind]
-        with self._configuration.open("a") as file:
-            file.write(f"{listen} = {self.address}\n")
-
-    def _arguments(self) -> list[str]:
-        return [self._kind]
-
-
-class Site:
-    """What runs for one test: the engines, the simulated Nova, and two workers."""
-
-    def __init__(self, directory: Path, stack: ExitStack) -> None:
-        """Start them."""
-        self._directory, self._stack = directory, stack
-        self.nova = stack.enter_context(Simulated(7))
-        etcd = EtcdServer(directory / "etcd", 1)
-        etcd.start()
-        stack.callback(etcd.stop)
-        (directory / "rabbitmq").mkdir()
-        broker = stack.enter_context(rabbitmq.RabbitMQ(directory / "rabbitmq"))
-        seal.create(directory / "seal.keys")
-        self._settings = {
-            "store.url": f"etcd://{','.join(etcd.endpoints)}",
-            "queue.url": broker.url,
-            "seal.key_file": str(directory / "seal.keys"),
-        }
-        self.workers = [self.start("worker", f"worker{number}") for number in range(2)]
-        self.fronts: list[Service] = []
-
-    def start(self, kind: str, name: str, **settings: str) -> Service:
-        """Start a front or a worker; it ends with the test."""
-        changed = self._settings | {key.replace("_", ".", 1): at for key, at in settings.items()}
-        service = Service(kind, self._directory / name, self.nova.url, changed)
-        return self._stack.enter_context(service)
+    site: Site
+    nova: Simulated
 
     def order(self, number: int) -> Answer:
         """POST with one token, on one front after the other, until it is answered for good."""
@@ -77,9 +37,9 @@ class Site:
                 "flavorRef": self.nova.flavor,
             }
         }
+        fronts = self.site.fronts
         for turn in range(TRIES):
-            front = self.fronts[(number + turn) % len(self.fronts)]
-            answer = front.call(
+            answer = fronts[(number + turn) % len(fronts)].call(
                 "POST", "/v2.1/servers", body, token="demo:demo", client_token=f"order-{number}"
             )
             if answer.status == 202:
@@ -88,47 +48,48 @@ class Site:
         raise AssertionError(f"order-{number} was not answered in {TRIES} tries")
 
 
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    with Engines(tmp_path_factory.mktemp("engines")) as started:
+        yield started
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with ExitStack() as stack:
-        yield Site(tmp_path, stack)
+def scene(tmp_path: Path, engines: Engines) -> Iterator[Scene]:
+    with Simulated(7) as nova, Site(tmp_path, engines, nova.url) as site:
+        yield Scene(site, nova)
 
 
 @pytest.mark.timeout(300)
-def test_a_killed_worker_costs_nothing_and_doubles_nothing(site: Site) -> None:
-    site.fronts = [site.start("api", f"front{number}") for number in range(2)]
+def test_a_killed_worker_costs_nothing_and_doubles_nothing(scene: Scene) -> None:
+    site = scene.site
+    site.start(fronts=2, workers=2)
     lost = {"method": "POST", "path": "/servers$", "probability": 0.2, "times": 10**9}
-    site.nova.faults([lost | {"fault": "drop-after", "seed": 1}])
+    scene.nova.faults([lost | {"fault": "drop-after", "seed": 1}])
     with ThreadPoolExecutor(CALLERS) as callers:
-        first = [callers.submit(site.order, number) for number in range(TOKENS)]
-        again = [callers.submit(site.order, number) for number in range(TOKENS)]
+        first = [callers.submit(scene.order, number) for number in range(TOKENS)]
+        again = [callers.submit(scene.order, number) for number in range(TOKENS)]
         first[TOKENS // 4].result()
         site.workers[0].restart()
         answers = [(one.result(), other.result()) for one, other in zip(first, again, strict=True)]
     assert all(one.body == other.body for one, other in answers)
-    made = [name for effect in site.nova.ledger() for name in effect["names"]]
+    made = [name for effect in scene.nova.ledger() for name in effect["names"]]
     assert sorted(made) == sorted(f"order-{number}" for number in range(TOKENS))
 
 
 @pytest.mark.timeout(180)
-def test_a_front_of_several_processes_replaces_one_that_dies(site: Site) -> None:
-    front = site.start("api", "front", api_workers="2")
-    site.fronts = [front]
+def test_a_front_of_several_processes_replaces_one_that_dies(scene: Scene) -> None:
+    front = scene.site.add("api", {"api.workers": "2"})
+    front.start()
+    scene.site.start(fronts=0, workers=1)
     before = {child.pid for child in psutil.Process(front.pid).children()}
     assert len(before) == 2
     psutil.Process(before.pop()).kill()
     wait_until(lambda: len(psutil.Process(front.pid).children()) == 2)
     front.wait_until_ready()
-    assert site.order(1).body == site.order(1).body
+    assert scene.order(1).body == scene.order(1).body
     assert front.stop() == 0
     assert not any(psutil.pid_exists(pid) for pid in before)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("kind", ["api", "worker"])

@@ -1,0 +1,77 @@
+"""What a fleet is given to do, for how long, and what goes wrong in Nova meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.integration.fleet import Catalogue, Fleet, Order
+from tests.integration.simulated import Rule, Simulated
+from tests.nova.call import call
+
+ANSWER_SECONDS = 60.0
+"""How long an order may stay without an answer when nothing is disturbed any more."""
+
+USER = "demo:demo"
+"""Who orders: the simulated Nova's token of a user and a project."""
+
+SHORT = {
+    "nova.connect_timeout": "1",
+    "nova.send_timeout": "1",
+    "nova.settle_seconds": "3",
+    "nova.retry_seconds": "60",
+    "worker.lease_seconds": "1",
+    "worker.sweep_seconds": "0.1",
+}
+"""Seconds in dedupd's configuration; what commits late in MISHAPS does so within LATE of them."""
+
+LATE = 0.5
+
+MISHAPS: list[Rule] = [
+    {"method": "POST", "fault": "drop-after", "probability": 0.05},
+    {"method": "POST", "fault": "503-after", "probability": 0.05},
+    {"method": "POST", "fault": "500-after", "probability": 0.02},
+    {"method": "POST", "fault": "drop-before", "probability": 0.01},
+    {"method": "POST", "fault": "503-before", "probability": 0.01},
+    {"method": "POST", "fault": "delay-after", "probability": 0.02, "seconds": 1.5},
+    {"method": "POST", "fault": "delay-after", "probability": 0.1, "seconds": 0.2},
+    {"method": "POST", "fault": "late-commit", "probability": 0.02, "seconds": LATE},
+    {"method": "POST", "fault": "late-commit", "probability": 0.02, "seconds": LATE, "status": 0},
+    {"method": "GET", "fault": "503-before", "probability": 0.05},
+    {"method": "DELETE", "fault": "drop-after", "probability": 0.2},
+]
+
+
+def mishaps(chance: random.Random) -> list[Rule]:
+    """MISHAPS, as often as it takes, at moments that ``chance`` decides."""
+    return [{**rule, "times": 10**9, "seed": chance.getrandbits(32)} for rule in MISHAPS]
+
+
+@asynccontextmanager
+async def working(fleet: Fleet, orders: Iterator[Order], clients: int) -> AsyncIterator[None]:
+    """The fleet works as long as the block; then the orders begun are brought to their end.
+
+    What has no answer after ANSWER_SECONDS is left in ``fleet.open``.
+    """
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        work = group.create_task(fleet.work(orders, clients, stop))
+        yield
+        stop.set()
+        if not (await asyncio.wait([work], timeout=ANSWER_SECONDS))[0]:
+            work.cancel()
+
+
+def stocked(nova: Simulated) -> Catalogue:
+    """A server to make images of, and a key to import."""
+    server = {"name": "model", "imageRef": nova.image, "flavorRef": nova.flavor}
+    headers = {"X-Auth-Token": USER}
+    made = call("POST", f"{nova.url}/v2.1/servers", {"server": server}, headers)
+    key = Ed25519PrivateKey.generate().public_key()
+    text = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return Catalogue(nova.image, nova.flavor, nova.network, made.json["server"]["id"], text)
