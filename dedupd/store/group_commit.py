@@ -16,6 +16,7 @@ what it costs by a put in its other branch, which is never carried out.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -34,7 +35,8 @@ _OVERHEAD = 1024
 """Bytes that an operation takes beside the values that it puts; less, if keys are no longer."""
 
 IN_FLIGHT = 2
-"""How many batches are under way at the same time."""
+"""How many batches are under way at the same time. A further one begins only when it is half full:
+a batch costs client and server far more than an operation in it does."""
 
 
 class Part(NamedTuple):
@@ -86,10 +88,10 @@ class GroupCommit:
         self._launching = False
         self._alarm: asyncio.TimerHandle | None = None
 
-    async def run(self, subject: str | None, transaction: Transaction) -> Part:
+    def run(self, subject: str | None, transaction: Transaction) -> asyncio.Future[Part]:
         """Carry an operation out; whoever stops waiting does not stop what was sent.
 
-        Raises:
+        The future raises:
             StoreUnavailable: refused, or not answered in time: then nobody can tell whether it
                 was carried out, unless it was never sent.
         """
@@ -111,7 +113,7 @@ class GroupCommit:
             self._launching = True
             # In the loop's next round: all that is called for in this one goes together.
             loop.call_soon(self._launch)
-        return await future
+        return future
 
     async def finish(self) -> None:
         """Wait until everything that was begun has ended; each operation has its deadline."""
@@ -124,13 +126,19 @@ class GroupCommit:
     def _launch(self) -> None:
         """Send as many batches as may be under way."""
         self._launching = False
-        while self._waiting and len(self._under_way) < IN_FLIGHT:
+        while len(self._waiting) >= self._enough():
             batch = self._take()
             if batch:
                 task = asyncio.create_task(self._carry_out(batch))
                 self._under_way.add(task)
                 task.add_done_callback(self._landed)
         self._set_alarm()
+
+    def _enough(self) -> float:
+        """How many operations must wait for a batch to begin now."""
+        if len(self._under_way) >= IN_FLIGHT:
+            return math.inf
+        return self._form.limit / 2 if self._under_way else 1
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)

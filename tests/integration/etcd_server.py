@@ -99,7 +99,9 @@ class Member:
         self.stop(signal.SIGKILL)
 
     def pause(self) -> None:
+        """SIGSTOP; returns when all of its threads have stopped."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

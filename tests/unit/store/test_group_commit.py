@@ -78,6 +78,24 @@ async def test_one_alone_waits_for_nobody(group: GroupCommit, prefix: str) -> No
     assert second.revision == first.revision + 1
 
 
+async def test_what_comes_meanwhile_waits_until_a_further_batch_is_worth_it(
+    group: GroupCommit, prefix: str
+) -> None:
+    first = group.run("first", creation(f"{prefix}first"))
+    await asyncio.sleep(0)
+    few = WRITES.limit // 2 - 1
+    parts = await asyncio.gather(*(group.run(str(n), creation(f"{prefix}{n}")) for n in range(few)))
+    assert {part.revision for part in parts} == {(await first).revision + 1}
+    second = group.run("second", creation(f"{prefix}second"))
+    await asyncio.sleep(0)
+    many = [group.run(f"m{n}", creation(f"{prefix}m{n}")) for n in range(few + 1)]
+    await asyncio.sleep(0)
+    late = group.run("late", creation(f"{prefix}late"))
+    before = (await second).revision
+    assert {(await part).revision for part in many} == {before + 1}
+    assert (await late).revision == before + 2
+
+
 async def test_each_succeeds_or_fails_by_itself(group: GroupCommit, prefix: str) -> None:
     await asyncio.gather(
         *(group.run(str(n), creation(f"{prefix}{n}", b"old")) for n in range(0, 150, 2))
@@ -132,8 +150,8 @@ async def test_one_bad_operation_fails_alone(
 async def test_what_etcd_cannot_carry_is_refused(
     group: GroupCommit, prefix: str, size: int, reason: str
 ) -> None:
-    large = asyncio.create_task(group.run("large", creation(f"{prefix}large", bytes(size))))
-    small = asyncio.create_task(group.run("small", creation(f"{prefix}small")))
+    large = group.run("large", creation(f"{prefix}large", bytes(size)))
+    small = group.run("small", creation(f"{prefix}small"))
     with pytest.raises(StoreUnavailable, match=reason):
         await large
     assert (await small).succeeded
@@ -142,8 +160,7 @@ async def test_what_etcd_cannot_carry_is_refused(
 async def test_whoever_goes_away_before_it_is_sent_has_done_nothing(
     group: GroupCommit, cluster: Cluster, prefix: str
 ) -> None:
-    calls = [asyncio.create_task(group.run(str(n), creation(f"{prefix}{n}"))) for n in range(100)]
-    await asyncio.sleep(0)
+    calls = [group.run(str(n), creation(f"{prefix}{n}")) for n in range(100)]
     for call in calls[::2]:
         call.cancel()
     await asyncio.wait(calls, timeout=DEADLINE)
