@@ -132,7 +132,11 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.executescript(SETTINGS)
+    try:
+        connection.executescript(SETTINGS)
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

@@ -144,7 +144,7 @@ def find(cursor: Cursor, query: Query) -> list[Record]:
 def _place(cursor: Cursor, marker: str, project_id: str | None) -> int:
     values = (marker, project_id)
     found = cursor.execute(
-        "SELECT place FROM requests WHERE id = ?1 AND project_id = coalesce(?2, project_id)", values
+        "SELECT place FROM requests WHERE id = ? AND project_id = coalesce(?, project_id)", values
     ).fetchone()
     if found is None:
         raise NotFound(f"The marker {marker} names no record; list again without a marker.")

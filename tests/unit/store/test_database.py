@@ -47,6 +47,12 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
+def is_open(path: Path) -> bool:
+    """Whether this process holds the file open."""
+    target = path.resolve()
+    return any(opened.resolve() == target for opened in Path("/proc/self/fd").iterdir())
+
+
 def content(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
@@ -193,6 +199,7 @@ class TestRefused:
         assert str(path) in refused.value.message
         assert refused.value.message.endswith("; nothing was changed.")
         assert content(path) == before
+        assert not is_open(path)
 
     async def test_a_large_one_that_was_cut_off(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
