@@ -19,10 +19,11 @@ from bench.chain import chain
 from bench.compare import MODES, Plan, compare
 from bench.processes import ROOT, SUBJECTS
 from bench.records import stored
+from bench.room import room
 from bench.waiters import waiters
 
 TABLE_WIDTH = 130
-PARTS = ("compare", "waiters", "records", "chain")
+PARTS = ("compare", "waiters", "records", "chain", "room")
 
 
 def arguments() -> argparse.Namespace:
@@ -78,6 +79,7 @@ def main() -> None:
             directory,
             console,
         ),
+        "room": lambda directory: room(5 * seconds, directory, console),
         "records": lambda directory: stored((1000, number), rounds, seconds, directory, console),
     }
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,9 @@ BODY = json.dumps(
         }
     }
 ).encode()
+CALLER = "9f2d8f6a6c3b4e0fb1a2c3d4e5f60718:6f70656e737461636b20342065766572"
+"""User and project, as long as Keystone's ids are."""
+
 SEEDING_SECONDS = 600.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -55,7 +58,7 @@ class Requests:
 
     def __init__(self, host: str, mode: str, tokens: int, header: str) -> None:
         fields = [f"Host: {host}", "User-Agent: bench", "Accept: application/json"]
-        fields += ["Accept-Encoding: gzip, deflate", "X-Auth-Token: demo:demo"]
+        fields += ["Accept-Encoding: gzip, deflate", f"X-Auth-Token: {CALLER}"]
         common = "\r\n".join(fields)
         self.get = f"GET /v2.1/servers/1 HTTP/1.1\r\n{common}\r\n\r\n".encode()
         framing = f"Content-Type: application/json\r\nContent-Length: {len(BODY)}"

@@ -25,7 +25,6 @@ REPLAYED = MICROVERSION_HEADERS | {b"location", b"content-type", b"vary"}
 
 _REQUEST_IDS = (b"x-openstack-request-id", b"x-compute-request-id")
 _ORIGINAL_REQUEST_ID = b"X-Openstack-Original-Request-Id"
-_NOT_KEPT = frozenset({b"content-length", b"date"})
 
 
 def of_ended(keys: Keys, stored: Stored, *, first: bool, user_id: str) -> Answer:
@@ -44,7 +43,7 @@ def of_ended(keys: Keys, stored: Stored, *, first: bool, user_id: str) -> Answer
     if record.state in REFUSALS:
         raise REFUSALS[record.state](record)
     answer = open_answer(keys, stored)
-    kept = _own(answer) if first else _replayable(answer)
+    kept = end_to_end(answer.headers) if first else _replayable(answer)
     if record.state is State.RELEASED:
         return _with(answer, (*kept, *marks("released", replayed=not first)))
     common = marks("stored", replayed=not first, record=record)
@@ -134,11 +133,6 @@ def _visible(record: Record, body: bytes, user_id: str) -> tuple[bytes, Headers]
     body, removed = routes.redact(routes.BY_NAME[record.route], body)
     header = (b"Idempotency-Redacted", ", ".join(removed).encode())
     return body, (header,) if removed else ()
-
-
-def _own(answer: Answer) -> Headers:
-    """Nova's headers for the caller whose POST it was."""
-    return tuple(pair for pair in end_to_end(answer.headers) if pair[0].lower() not in _NOT_KEPT)
 
 
 def _replayable(answer: Answer) -> Headers:

@@ -36,8 +36,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from dedupd.deflate import Deflate
 from dedupd.ports import Stored
-from dedupd.request import Record, State
+from dedupd.request import Attempt, Record, Resource, State, Verdict
 
 LISTING_SECONDS = 10
 """Records of one project that were created within so many seconds are listed in the order of their
@@ -51,7 +52,7 @@ _MICROSECONDS = 1_000_000
 _END_OF_TIME = 2**63 - 1
 
 
-class Head(msgspec.Struct, frozen=True, array_like=True):
+class Head(NamedTuple):
     """What stands at a record's key. ``token`` was drawn for the write that put it there."""
 
     token: bytes
@@ -68,20 +69,63 @@ class Place(NamedTuple):
     id: str
 
 
+class _Value(msgspec.Struct, frozen=True, array_like=True):
+    """A head as etcd has it: the record of one that is no longer awaited is packed."""
+
+    token: bytes
+    record: Record | bytes
+    result: bytes | None
+
+
+_USUAL = Record(
+    id="",
+    birth="",
+    project_id="",
+    user_id="",
+    route="server create",
+    path="/v2.1/servers",
+    fingerprint=b"",
+    parts=dict.fromkeys(
+        [
+            "path",
+            "microversion",
+            *(f"server.{name}" for name in ("name", "imageRef", "flavorRef")),
+            *(f"server.{name}" for name in ("networks", "metadata", "key_name")),
+        ],
+        b"",
+    ),
+    created_at=0.0,
+    state=State.DONE,
+    attempts=(Attempt("", 0.0, 0.0, Verdict.ANSWERED, 202, "", 0.0),),
+    status=202,
+    resource=Resource("server", "", "", "http://controller:8774/v2.1/servers/"),
+    completed_at=0.0,
+    expires_at=0.0,
+)
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Head).decode
+_decode = msgspec.msgpack.Decoder(_Value).decode
+_decode_record = msgspec.msgpack.Decoder(Record).decode
+_SMALL = Deflate(_encode(_USUAL))
 
 
 def encode(record: Record, token: bytes, result: bytes | None) -> bytes:
     """A head as a value; the record's version is left to etcd."""
-    return _encode(Head(token, msgspec.structs.replace(record, version=0), result))
+    plain = msgspec.structs.replace(record, version=0)
+    kept = plain if record.state.awaited else _SMALL.pack(_encode(plain))
+    return _encode(_Value(token, kept, result))
 
 
 def decode(value: bytes, version: int) -> Head:
-    """The head in a value, its record with this version."""
-    head = _decode(value)
-    record = msgspec.structs.replace(head.record, version=version)
-    return msgspec.structs.replace(head, record=record)
+    """The head in a value, its record with this version.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _decode(value)
+    record = found.record
+    if isinstance(record, bytes):
+        record = _decode_record(_SMALL.unpack(record))
+    return Head(found.token, msgspec.structs.replace(record, version=version), found.result)
 
 
 def stored(head: Head, payload: bytes | None = None) -> Stored:

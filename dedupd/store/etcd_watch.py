@@ -13,7 +13,6 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import tenacity
 from grpc import aio
 from oslo_log import log
@@ -146,7 +145,7 @@ class Completions:
         loop = asyncio.get_running_loop()
         try:
             stored = etcd_keys.stored(etcd_keys.decode(pair.value, pair.mod_revision))
-        except msgspec.MsgspecError as error:
+        except ValueError as error:
             LOG.error("etcd: %s is not one of dedupd's records: %s", pair.key, error)
             return
         for listener in self._listeners:

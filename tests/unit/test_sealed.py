@@ -29,6 +29,12 @@ CALL = Call("POST", "/v2.1/servers?a=b", ((b"X-Auth-Token", b"t"), (b"x", b"\xff
 PAYLOAD = Payload(CALL, b"seed")
 ANSWER = Answer(202, ((b"location", b"/x"), (b"Vary", b"a"), (b"Vary", b"b")), b'{"a": 1}')
 
+KEPT = (
+    "0101ff12cfc711ab0e77d7e074b5d38e17ecb62ad6e0885f2feee0805c80c54da9622fe0a3c92c22"
+    "38adb9cd9ea6aae996dc1e2444b0f3a9ab32f68ebeac0533"
+)
+"""``ANSWER`` under seal, as it was kept when this was written; the keys are zeros."""
+
 headers = st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), max_size=5).map(tuple)
 
 
@@ -68,6 +74,26 @@ def test_nothing_opens_for_another_record_or_another_life(change: dict[str, str]
         sealed.open_payload(KEYS, stored(payload=sealed.seal_payload(KEYS, other, PAYLOAD)))
     with pytest.raises(Unsealable):
         sealed.open_answer(KEYS, stored(result=sealed.seal_answer(KEYS, other, ANSWER)))
+
+
+def test_length_and_date_are_not_kept() -> None:
+    kept = ((b"Location", b"/x"), (b"Set-Cookie", b"a"))
+    dropped = ((b"Content-Length", b"2"), (b"date", b"Mon, 02 Jun 2025 09:00:00 GMT"))
+    result = sealed.seal_answer(KEYS, RECORD, Answer(202, (*dropped, *kept), b"{}"))
+    assert sealed.open_answer(KEYS, stored(result=result)).headers == kept
+
+
+def test_an_answer_that_is_packed_otherwise_is_refused() -> None:
+    other = KEYS.seal(msgspec.msgpack.encode(ANSWER), f"result {RECORD.id} {RECORD.birth}")
+    with pytest.raises(Unsealable, match="unknown format"):
+        sealed.open_answer(KEYS, stored(result=other))
+
+
+def test_what_was_kept_can_still_be_read() -> None:
+    """A change of the example that answers are packed beside would lose all that is kept."""
+    kept = bytes.fromhex(KEPT)
+    keys = seal.Keys(bytes(32), {1: bytes(32)})
+    assert sealed.open_answer(keys, stored(result=kept)) == ANSWER
 
 
 def test_what_is_not_there_does_not_open() -> None:

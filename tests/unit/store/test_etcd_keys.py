@@ -11,6 +11,12 @@ from dedupd.store import etcd_keys
 from dedupd.store.etcd_keys import LISTING_SECONDS, Keys, end_of
 from tests.contract.stores import make_record
 
+KEPT = (
+    "93c405746f6b656ec44c01bbc3207253c132d5d8dcdc32c9d23ccd24d13cd9d0d40015182e4a325c"
+    "5460b8a8d47039d428b420e465604ccbcc4b4f2d2a28cacc2b69828427236a0832fe07fa6fc20120"
+    "5870e0000300c406726573756c74"
+)
+"""The value of a finished record, as it was kept when this was written."""
 KEYS = Keys("/dedupd/v1/")
 PROJECTS = st.text(min_size=1, max_size=40)
 TIMES = st.floats(0, 4e9, allow_nan=False)
@@ -65,6 +71,21 @@ def test_a_head_comes_back_as_it_was(token: bytes, result: bytes | None, state: 
     head = etcd_keys.decode(etcd_keys.encode(before, token, result), 7)
     assert head.record == msgspec.structs.replace(before, version=7)
     assert (head.token, head.result) == (token, result)
+
+
+def test_what_was_kept_can_still_be_read() -> None:
+    """A change of the example that records are packed beside would lose all that is kept."""
+    head = etcd_keys.decode(bytes.fromhex(KEPT), 7)
+    assert head.record == msgspec.structs.replace(record(state=State.DONE), version=7)
+    assert (head.token, head.result) == (b"token", b"result")
+
+
+def test_a_finished_record_is_small() -> None:
+    sizes = {
+        state: len(etcd_keys.encode(record(state=state), b"", None))
+        for state in (State.SENDING, State.DONE)
+    }
+    assert sizes[State.DONE] < 0.8 * sizes[State.SENDING]
 
 
 def test_a_record_stands_where_its_state_says() -> None:
