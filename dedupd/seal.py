@@ -18,7 +18,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -39,11 +39,20 @@ class Unsealable(DedupdError):
 class Keys:
     """The identity key, and the keys that seal and open."""
 
-    def __init__(self, identity: bytes, seals: Mapping[int, bytes]) -> None:
-        """Take the keys (32 bytes each); the last of ``seals``, in their order, seals."""
+    def __init__(
+        self,
+        identity: bytes,
+        seals: Mapping[int, bytes],
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Take the keys (32 bytes each); the last of ``seals``, in their order, seals.
+
+        ``entropy`` gives as many random bytes as it is asked for.
+        """
         self.identity = identity
         self._ciphers = {number: AESGCM(key) for number, key in seals.items()}
         self._current = list(seals)[-1]
+        self._entropy = entropy
 
     @property
     def check(self) -> str:
@@ -52,7 +61,7 @@ class Keys:
 
     def seal(self, plain: bytes, context: str) -> bytes:
         """Seal; opens only with the same ``context`` (which record, which part of it)."""
-        nonce = os.urandom(_NONCE_BYTES)
+        nonce = self._entropy(_NONCE_BYTES)
         sealed = self._ciphers[self._current].encrypt(nonce, plain, context.encode())
         return bytes((FORMAT, self._current)) + nonce + sealed
 

@@ -11,6 +11,9 @@ anything else                             Nova, streamed through (``passthrough.
 
 from __future__ import annotations
 
+import time
+from typing import Protocol
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,8 +24,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dedupd import token
 from dedupd.api import answers
 from dedupd.api.health import Health
+from dedupd.api.hop import Fields
 from dedupd.api.idempotent import Idempotent
-from dedupd.api.passthrough import PassThrough
 from dedupd.api.respond import respond
 from dedupd.api.status import Status
 from dedupd.errors import BadRequest, DedupdError, MethodNotAllowed, NotFound
@@ -34,10 +37,19 @@ _IGNORED = [(b"Idempotency-Status", b"ignored")]
 _HTTP_ERRORS: dict[int, type[DedupdError]] = {404: NotFound, 405: MethodNotAllowed}
 
 
+class Untagged(Protocol):
+    """Answers what carries no token; ``extra`` header fields are added to the answer."""
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, *, extra: Fields | None = None
+    ) -> None:
+        """Answer one request; one of dedupd's errors is raised before anything was answered."""
+
+
 class App:
     """Dispatches by path, method and token; errors of dedupd's own become answers here."""
 
-    def __init__(self, own: ASGIApp, idempotent: Idempotent, passthrough: PassThrough) -> None:
+    def __init__(self, own: ASGIApp, idempotent: Idempotent, passthrough: Untagged) -> None:
         self._own = own
         self._idempotent = idempotent
         self._passthrough = passthrough
@@ -110,4 +122,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _answer_error(scope: Scope, send: Send, error: DedupdError) -> None:
     accept = header(scope["headers"], b"accept") or b""
-    await respond(send, answers.error(error, accept=accept))
+    await respond(send, answers.error(error, accept=accept), time.time())

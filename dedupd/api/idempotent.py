@@ -7,9 +7,10 @@ answer. Read this together with ``worker/executor.py``, which is the other half 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
 
 import msgspec
 from oslo_log import log
@@ -67,6 +68,7 @@ class Front:
     metrics: Metrics
     limits: FrontLimits
     clock: Callable[[], float]
+    entropy: Callable[[int], bytes] = os.urandom
 
 
 class Visit:
@@ -120,6 +122,7 @@ class Visit:
             del question  # thousands of callers may wait below
             if stored.record.state.awaited:
                 if preference.respond_async:
+                    await self._assure(stored.record)
                     return _accepted(stored.record)
                 stored = await self._hold(waiter, stored.record, preference.wait)
         self._record = stored.record
@@ -137,7 +140,7 @@ class Visit:
         if stored is None or stored.record.state.vacant:
             front.admission.check(question.identity.project_id)
             front.latch.check()
-            draft = question.draft(front.keys, front.clock())
+            draft = question.draft(front.keys, front.clock(), front.entropy)
             self._first, stored = await front.store.claim(*draft)
         self._record = stored.record
         if self._first:
@@ -164,6 +167,26 @@ class Visit:
                 raise
             LOG.warning("%s: the broker did not confirm, but a worker has it", record.id)
 
+    async def _assure(self, record: Record) -> None:
+        """Make certain that nobody withdraws a request which a caller is told goes on.
+
+        The front that claimed it does so where the broker does not confirm. A write fences that
+        off; it may also cost a worker its turn, so the request is published once more.
+
+        Raises:
+            Unavailable: it was withdrawn already.
+        """
+        if self._first or record.state is not State.QUEUED:
+            return
+        front = self._front
+        if await front.store.swap(record, record) is None:
+            standing = (await front.store.read([record.id])).get(record.id)
+            if standing is None or standing.record.birth != record.birth:
+                raise _released()
+            return
+        with contextlib.suppress(QueueUnavailable):
+            await front.queue.publish(record.id)
+
     async def _hold(self, waiter: Waiter, record: Record, wait: float | None) -> Stored:
         """Wait for the end of the record's request.
 
@@ -181,10 +204,7 @@ class Visit:
         except TimeoutError:
             raise (_unfinished(hold) if self._first else _still_running()) from None
         if stored.record.birth != record.birth:
-            raise Unavailable(
-                "The request that was waited for had no effect and was released; repeat with the "
-                "same token."
-            )
+            raise _released()
         return stored
 
     async def _end(self, waiter: Waiter, record: Record) -> Stored:
@@ -204,17 +224,18 @@ class Idempotent:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one POST that carries a token."""
-        began = perf_counter()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             answer = await Visit(scope, self._front).answer(receive)
         except ClientGone:
             return
         metrics = self._front.metrics
-        metrics.duration.observe(perf_counter() - began)
+        metrics.duration.observe(loop.time() - began)
         replayed = (header(answer.headers, b"idempotent-replayed") or b"").decode()
         status = (header(answer.headers, b"idempotency-status") or b"").decode()
         metrics.answers.labels(status, replayed).inc()
-        await respond(send, answer)
+        await respond(send, answer, self._front.clock())
 
 
 _STATUS = {
@@ -257,6 +278,13 @@ def _accepted(record: Record) -> Answer:
         *answers.marks("in-progress", replayed=False, record=record),
     )
     return Answer(202, headers, body)
+
+
+def _released() -> Unavailable:
+    return Unavailable(
+        "The request that was waited for had no effect and was released; repeat with the same "
+        "token."
+    )
 
 
 def _still_running() -> Conflict:

@@ -32,7 +32,7 @@ class Latch:
         self._store = store
         self._max_waiters = max_waiters
         self._gauge = metrics.waiting
-        self._waiters: dict[str, set[Waiter]] = {}
+        self._waiters: dict[str, dict[Waiter, None]] = {}  # woken in the order of their coming
         self._count = 0
         store.on_completion(self.complete)
 
@@ -40,7 +40,7 @@ class Latch:
     def watch(self, request_id: str) -> Iterator[Waiter]:
         """A future for the request's end: taken before the claim, so that no end is missed."""
         waiter: Waiter = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(request_id, set()).add(waiter)
+        self._waiters.setdefault(request_id, {})[waiter] = None
         self._count += 1
         self._gauge.set(self._count)
         try:
@@ -85,7 +85,7 @@ class Latch:
 
     def _remove(self, request_id: str, waiter: Waiter) -> None:
         waiters = self._waiters[request_id]
-        waiters.discard(waiter)
+        del waiters[waiter]
         if not waiters:
             del self._waiters[request_id]
         self._count -= 1

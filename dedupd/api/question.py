@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.types import Scope
@@ -34,15 +35,19 @@ class Question:
     headers: Headers
     body: bytes
 
-    def draft(self, keys: Keys, now: float) -> tuple[Record, bytes]:
+    def draft(
+        self, keys: Keys, now: float, entropy: Callable[[int], bytes] = os.urandom
+    ) -> tuple[Record, bytes]:
         """The record and the sealed payload of a claim at the time ``now``.
+
+        ``entropy`` gives as many random bytes as it is asked for.
 
         Raises:
             BadRequest: a header would reach Nova as other bytes than those that came in.
         """
         record = Record(
             id=self.id,
-            birth=os.urandom(8).hex(),
+            birth=entropy(8).hex(),
             project_id=self.identity.project_id,
             user_id=self.identity.user_id,
             route=self.route,
@@ -54,7 +59,7 @@ class Question:
         headers = without(without_identity(self.headers), _NOT_FOR_NOVA)
         as_text(headers)
         call = Call(method="POST", target=self.target, headers=headers, body=self.body)
-        return record, seal_payload(keys, record, Payload(call=call, seed=os.urandom(16)))
+        return record, seal_payload(keys, record, Payload(call=call, seed=entropy(16)))
 
 
 def read(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from email.utils import formatdate
 from functools import lru_cache
 
@@ -11,13 +10,13 @@ from starlette.types import Send
 from dedupd.exchange import Answer
 
 
-async def respond(send: Send, answer: Answer) -> None:
-    """Send a whole answer, with its length and the date."""
+async def respond(send: Send, answer: Answer, now: float) -> None:
+    """Send a whole answer, with its length and the date, ``now`` in seconds since the epoch."""
     length = str(len(answer.body)).encode()
     headers = [
         *answer.headers,
         (b"Content-Length", length),
-        (b"Date", _http_date(int(time.time()))),
+        (b"Date", _http_date(int(now))),
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -42,16 +43,22 @@ class Opener:
         cloud: Where questions go.
         service_user: Whose token stands beside the caller's, if there is one.
         ask_seconds: How long one question may take.
+        probes: The probe of each kind, by the name that stands in the table of routes.
     """
 
     def __init__(
-        self, keys: Keys, cloud: Cloud, service_user: ServiceUser | None, ask_seconds: float
+        self,
+        keys: Keys,
+        cloud: Cloud,
+        service_user: ServiceUser | None,
+        ask_seconds: float,
+        probes: Mapping[str, Probe] | None = None,
     ) -> None:
         self._keys = keys
         self._cloud = cloud
         self._service_user = service_user
         self._ask_seconds = ask_seconds
-        self._probes = routes.probes()
+        self._probes = routes.probes() if probes is None else probes
 
     def open(self, stored: Stored) -> Job:
         """The job of a pending request.

@@ -19,6 +19,11 @@ SEND_MARGIN = 0.3
 """The share of the lease that must be left when a send begins."""
 
 
+def worker_name() -> str:
+    """A fresh identity: where the worker runs, and what no other has."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
 class Lease:
     """Keeps one worker registered; a lost lease is never revived: a new identity is taken.
 
@@ -26,12 +31,20 @@ class Lease:
         store: Where the lease stands.
         seconds: How long it lives without being kept alive.
         clock: Seconds since the epoch.
+        name: Gives a fresh identity each time.
     """
 
-    def __init__(self, store: Store, seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        seconds: float,
+        clock: Callable[[], float],
+        name: Callable[[], str] = worker_name,
+    ) -> None:
         self._store = store
         self._seconds = seconds
         self._clock = clock
+        self._name = name
         self._until = 0.0
         self._prolonged = asyncio.Event()
         self.worker_id = ""
@@ -43,7 +56,7 @@ class Lease:
             StoreUnavailable: not registered.
         """
         until = self._clock() + self._seconds
-        worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        worker_id = self._name()
         await self._store.register(Worker(worker_id, socket.gethostname(), os.getpid(), until))
         self.worker_id, self._until = worker_id, until
         self._prolonged.set()

@@ -61,6 +61,11 @@ class SimulatedNova:
         self.counters: Counter[str] = Counter()
 
     @property
+    def world(self) -> World:
+        """The rows themselves, for whoever checks what was made."""
+        return self._world
+
+    @property
     def ledger(self) -> list[Effect]:
         """Every request that changed something, in the order of its effect."""
         return self._world.ledger

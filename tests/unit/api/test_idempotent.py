@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from dedupd import request
+from dedupd.api.idempotent import Visit
+from dedupd.errors import Unavailable
 from dedupd.exchange import Answer, Call
 from dedupd.ports import NotSent, QueueUnavailable
 from dedupd.queue.memory import MemoryQueue
@@ -764,6 +766,46 @@ class TestAway:
         assert (reply.status, marks(reply)) == (202, ("false", "stored"))
         assert "a worker has it" in caplog.text
         assert len(site.servers()) == 1
+
+    async def test_what_another_front_said_goes_on_is_not_withdrawn(
+        self, site: Site, opened: Open, front: FrontDesk
+    ) -> None:
+        """A caller with 202 in its hands does not come back: its request may not vanish."""
+        queue = BadQueue(site)
+        failing: FrontDesk = await opened(queue=queue)
+        accepted: list[Reply] = []
+
+        async def repeated(_: str) -> None:
+            accepted.append(await front.post(headers=[("Prefer", "respond-async")]))
+
+        queue.before = repeated
+        first = asyncio.create_task(failing.post())
+        await site.until(lambda: bool(accepted) and only(site).version > 1)
+        assert accepted[0].status == 202
+        crew = await site.started()
+        assert (await first).status == 202
+        assert len(site.servers()) == 1
+        await crew.kill()
+
+    async def test_what_was_withdrawn_is_not_said_to_go_on(self, site: Site, opened: Open) -> None:
+        class Withdrawn(MemoryQueue):
+            """Never asked: there is nothing to publish any more."""
+
+            async def publish(self, request_id: str) -> None:
+                raise AssertionError(request_id)
+
+        front: FrontDesk = await opened(queue=Withdrawn(site.broker))
+        record = await site.claimed(VM)
+        swap = site.store.swap
+
+        async def too_late(before: Record, after: Record, **more: Any) -> Record | None:
+            await site.store.forget(before)
+            return await swap(before, after, **more)
+
+        site.store.swap = too_late  # type: ignore[method-assign]
+        visit = Visit({"headers": []}, front.idempotent._front)
+        with pytest.raises(Unavailable, match="released"):
+            await visit._assure(record)
 
     async def test_a_withdrawal_that_fails_too_is_told(self, site: Site, opened: Open) -> None:
         """Nobody knows what stands there: the sweeper will find it, or there is nothing."""

@@ -1,0 +1,238 @@
+"""What may go wrong, how often, and the seeded choice of when it does.
+
+Every operation of a process has a place in the *stream* of its node, and draws twice from it:
+whether a fault strikes, and how hard. So one fault can be left out of a history and the rest stays
+in place, as far as the history itself does not take another course.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Fault(enum.StrEnum):
+    """The kinds of faults, by what they strike."""
+
+    STORE_SLOW = "store slow"
+    STORE_REFUSED = "store refused"
+    STORE_UNANSWERED = "store answer lost"
+    STORE_LATE = "store committed late"
+    EVENT_LOST = "completion lost"
+    EVENT_REPEATED = "completion repeated"
+    EVENT_SLOW = "completion slow"
+    PUBLISH_SLOW = "publish slow"
+    PUBLISH_REFUSED = "publish refused"
+    PUBLISH_UNCONFIRMED = "publish not confirmed"
+    PUBLISH_LATE = "published late"
+    BROKER_EMPTIED = "broker emptied"
+    MESSAGE_LOST = "message lost"
+    MESSAGE_REPEATED = "message repeated"
+    MESSAGE_SLOW = "message reordered"
+    CONNECT_SLOW = "connect slow"
+    CONNECT_REFUSED = "connect refused"
+    POST_LOST = "POST lost"
+    POST_SLOW = "POST slow"
+    POST_BROKEN = "5xx before the commit"
+    POST_THROTTLED = "throttled"
+    ANSWER_LOST = "answer lost"
+    ANSWER_BROKEN = "5xx after the commit"
+    COMMIT_LATE = "commit late"
+    QUESTION_SLOW = "question slow"
+    QUESTION_LOST = "question lost"
+    QUESTION_BROKEN = "question 5xx"
+    FRONT_CRASH = "front crash"
+    FRONT_PAUSE = "front pause"
+    FRONT_CLOCK = "front clock jump"
+    WORKER_CRASH = "worker crash"
+    WORKER_PAUSE = "worker pause"
+    WORKER_CLOCK = "worker clock jump"
+    LEASE_ENDED = "lease ended"
+    REPLY_LOST = "reply lost"
+    CALLER_GONE = "caller gone"
+
+
+class Operation(enum.Enum):
+    """The scheduling points: what a process waits for."""
+
+    FRONT_STORE = "front store"
+    FRONT_PUBLISH = "front publish"
+    FRONT_QUESTION = "front question"
+    WORKER_STORE = "worker store"
+    WORKER_PUBLISH = "worker publish"
+    WORKER_QUESTION = "worker question"
+    POST = "post"
+    EVENT = "event"
+    MESSAGE = "message"
+    REPLY = "reply"
+
+
+Weights = Mapping[Fault, float]
+
+_STORE: Weights = {
+    Fault.STORE_SLOW: 5.0,
+    Fault.STORE_REFUSED: 3.0,
+    Fault.STORE_UNANSWERED: 3.0,
+    Fault.STORE_LATE: 2.5,
+}
+_PUBLISH: Weights = {
+    Fault.PUBLISH_SLOW: 8.0,
+    Fault.PUBLISH_REFUSED: 8.0,
+    Fault.PUBLISH_UNCONFIRMED: 8.0,
+    Fault.PUBLISH_LATE: 6.0,
+    Fault.BROKER_EMPTIED: 4.0,
+}
+_QUESTION: Weights = {
+    Fault.QUESTION_SLOW: 8.0,
+    Fault.QUESTION_LOST: 6.0,
+    Fault.QUESTION_BROKEN: 6.0,
+}
+_FRONT: Weights = {Fault.FRONT_CRASH: 0.8, Fault.FRONT_PAUSE: 1.0, Fault.FRONT_CLOCK: 1.0}
+_WORKER: Weights = {
+    Fault.WORKER_CRASH: 0.8,
+    Fault.WORKER_PAUSE: 1.2,
+    Fault.WORKER_CLOCK: 1.0,
+    Fault.LEASE_ENDED: 0.6,
+}
+_POST: Weights = {
+    Fault.CONNECT_SLOW: 5.0,
+    Fault.CONNECT_REFUSED: 6.0,
+    Fault.POST_LOST: 6.0,
+    Fault.POST_SLOW: 8.0,
+    Fault.POST_BROKEN: 5.0,
+    Fault.POST_THROTTLED: 5.0,
+    Fault.ANSWER_LOST: 10.0,
+    Fault.ANSWER_BROKEN: 6.0,
+    Fault.COMMIT_LATE: 10.0,
+    Fault.WORKER_CRASH: 6.0,
+    Fault.WORKER_PAUSE: 8.0,
+    Fault.WORKER_CLOCK: 2.0,
+    Fault.LEASE_ENDED: 4.0,
+}
+_EVENT: Weights = {Fault.EVENT_LOST: 12.0, Fault.EVENT_REPEATED: 10.0, Fault.EVENT_SLOW: 16.0}
+_MESSAGE: Weights = {
+    Fault.MESSAGE_LOST: 10.0,
+    Fault.MESSAGE_REPEATED: 14.0,
+    Fault.MESSAGE_SLOW: 16.0,
+}
+_REPLY: Weights = {Fault.REPLY_LOST: 8.0, Fault.CALLER_GONE: 8.0}
+
+WEIGHTS: Mapping[Operation, Weights] = {
+    Operation.FRONT_STORE: {**_STORE, **_FRONT},
+    Operation.FRONT_PUBLISH: {**_PUBLISH, **_FRONT},
+    Operation.FRONT_QUESTION: {**_QUESTION, **_FRONT},
+    Operation.WORKER_STORE: {**_STORE, **_WORKER},
+    Operation.WORKER_PUBLISH: {**_PUBLISH, **_WORKER},
+    Operation.WORKER_QUESTION: {**_QUESTION, **_WORKER},
+    Operation.POST: _POST,
+    Operation.EVENT: _EVENT,
+    Operation.MESSAGE: _MESSAGE,
+    Operation.REPLY: _REPLY,
+}
+"""How likely each fault is at each kind of operation, in percent at intensity 1."""
+
+SWARM = (0.0, 0.5, 1.0, 1.0, 2.0)
+"""One history leaves some kinds out and has more of others: what hides one bug shows another."""
+
+
+class Key(NamedTuple):
+    """Which operation of which node a fault struck."""
+
+    node: str
+    place: int
+
+
+class Injected(NamedTuple):
+    """One fault that struck; ``state`` is that of the record which the operation was about."""
+
+    key: Key
+    when: float
+    operation: Operation
+    fault: Fault
+    subject: str
+    state: str
+
+
+class Draw(NamedTuple):
+    """What an operation drew: a fault or none, and a number in [0, 1) that says how hard."""
+
+    fault: Fault | None
+    size: float
+
+
+@dataclass
+class Stream:
+    """The chances of one node, in the order of its operations."""
+
+    name: str
+    chance: random.Random
+    place: int = 0
+
+
+def stream(seed: int, name: str) -> Stream:
+    """The stream of a node in the history of a seed."""
+    return Stream(name, random.Random(f"{seed} {name}"))
+
+
+Menu = tuple[tuple[float, Fault], ...]
+"""Cumulated probabilities."""
+
+
+def menus(chance: random.Random, intensity: float) -> dict[Operation, Menu]:
+    """How likely each fault is at each operation of one history."""
+    factors = {fault: chance.choice(SWARM) * intensity / 100 for fault in Fault}
+    return {operation: _cumulated(weights, factors) for operation, weights in WEIGHTS.items()}
+
+
+def _cumulated(weights: Weights, factors: Mapping[Fault, float]) -> Menu:
+    total, menu = 0.0, []
+    for fault, weight in weights.items():
+        if factors[fault]:
+            total += weight * factors[fault]
+            menu.append((total, fault))
+    return tuple(menu)
+
+
+class Torment:
+    """Draws the faults of one history and remembers them.
+
+    Args:
+        menus: How likely each is.
+        keep: Where given, only these strike: what a failing history is shrunk with.
+        state_of: The state in which a request's record stands now.
+        clock: The history's time.
+    """
+
+    def __init__(
+        self,
+        menus: Mapping[Operation, Menu],
+        keep: Iterable[Key] | None,
+        state_of: Callable[[str], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._menus = menus
+        self._keep = None if keep is None else frozenset(keep)
+        self._state_of = state_of
+        self._clock = clock
+        self.injected: list[Injected] = []
+        self.spared: frozenset[str] = frozenset()
+        """The nodes that no fault strikes any more."""
+
+    def draw(self, stream: Stream, operation: Operation, subject: str) -> Draw:
+        """What befalls a node's next operation, which is about the request ``subject``."""
+        stream.place += 1
+        chance = stream.chance.random
+        lot, size = chance(), chance()
+        menu = self._menus[operation]
+        if not menu or lot >= menu[-1][0] or stream.name in self.spared:
+            return Draw(None, size)
+        key = Key(stream.name, stream.place)
+        if self._keep is not None and key not in self._keep:
+            return Draw(None, size)
+        fault = next(fault for bound, fault in menu if lot < bound)
+        state = self._state_of(subject)
+        self.injected.append(Injected(key, self._clock(), operation, fault, subject, state))
+        return Draw(fault, size)

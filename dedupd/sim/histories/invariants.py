@@ -1,0 +1,172 @@
+"""The invariants, checked against what truly happened in the simulated Nova.
+
+1. For each token at most one effect survives in Nova.
+2. All 2xx answers for a token are the same, and what they name was made by it.
+3. No stored failure stands while its effect exists; no 2xx without the effect.
+4. Every accepted request ends done, released, cancelled or unknown: none is lost, none is stuck.
+5. Nothing is replayed across projects; no secret goes to another user.
+6. Nothing in SENDING or UNKNOWN is sent again before a look that began after the settle time found
+   nothing. (Seen while it happens: ``ledger.py``.)
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from dedupd.exchange import NOT_JSON
+from dedupd.request import Record, State
+from dedupd.sim.histories.intents import GROUPS, KEYPAIRS, SERVERS, Intent
+from dedupd.sim.histories.ledger import Given
+from dedupd.sim.histories.stage import Stage
+from dedupd.sim.nova.world import Effect
+
+SECRETS = {"server": "adminPass", "keypair": "private_key"}
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a request made in Nova: all of it, and what is still there."""
+
+    made: tuple[str, ...]
+    surviving: tuple[str, ...]
+    users: frozenset[str]
+
+
+def violations(stage: Stage, intents: Iterable[Intent], *, ended: bool) -> list[str]:
+    """What is wrong at the end of a history; ``ended``: whether everything must have ended."""
+    found = list(stage.ledger.violations)
+    given: dict[str, list[Given]] = defaultdict(list)
+    for answer in stage.ledger.given:
+        given[answer.request_id].append(answer)
+    for intent in {intent.id: intent for intent in intents}.values():
+        effects = _effects(stage, intent)
+        record = stage.standing(intent.id)
+        answers = [answer for answer in given[intent.id] if _carries_out(answer)]
+        short = intent.id[:8]
+        found += [f"1: {short}: {text}" for text in _one_effect(intent, effects)]
+        found += [f"2: {short}: {text}" for text in _same(intent, answers, effects)]
+        found += [f"3: {short}: {text}" for text in _true(record, answers, effects)]
+        if record is not None and record.state is State.DONE and record.resource is not None:
+            found += [f"3: {short}: {text}" for text in _there(stage, record.resource.id, effects)]
+        found += [f"5: {short}: {text}" for text in _private(answers, effects, record)]
+    return found + [f"4: {text}" for text in _lives(stage, ended=ended)]
+
+
+def _carries_out(answer: Given) -> bool:
+    """Whether it is Nova's word that the request was carried out."""
+    return 200 <= answer.status < 300 and not answer.applied
+
+
+def _effects(stage: Stage, intent: Intent) -> Effects:
+    world = stage.nova.world
+    mine = [effect for effect in stage.nova.ledger if _made_by(intent, effect)]
+    made = tuple(name for effect in mine for name in effect.resources)
+    match intent.path:
+        case "/v2.1/servers":
+            alive = tuple(name for name in made if world.servers[name].deleted is None)
+        case "/v2.1/os-keypairs":
+            pairs = {name for mine_ in mine for name in world.keypairs.get(mine_.user, {})}
+            alive = tuple(name for name in dict.fromkeys(made) if name in pairs)
+        case _:
+            alive = tuple(name for name in made if name in world.groups)
+    return Effects(made, alive, frozenset(effect.user for effect in mine))
+
+
+def _made_by(intent: Intent, effect: Effect) -> bool:
+    if effect.method != "POST" or effect.path != intent.path:
+        return False
+    if intent.path == SERVERS:
+        tagged = f"dedupd.{intent.id}" in effect.tags
+        return tagged or effect.metadata.get("dedupd:id") == intent.id
+    names = (intent.name, f"{intent.name}-altered")
+    return effect.project == intent.project and effect.names[0] in names
+
+
+def _one_effect(intent: Intent, effects: Effects) -> Iterator[str]:
+    if len(effects.surviving) > intent.wanted:
+        yield f"{len(effects.surviving)} effects survive: {', '.join(effects.surviving)}"
+    if intent.path == GROUPS and len(effects.made) > 1:
+        yield f"{len(effects.made)} effects of what cannot be looked for"
+
+
+def _same(intent: Intent, answers: list[Given], effects: Effects) -> Iterator[str]:
+    seen = {(answer.status, _without_secrets(answer.body)) for answer in answers}
+    full = {answer.body for answer in answers if answer.user in effects.users}
+    if len(seen) > 1 or len(full) > 1:
+        yield f"{len(answers)} answers differ"
+    for answer in answers:
+        named = _named(intent, answer.body)
+        if named not in effects.made:
+            yield f"{named} was answered and never made by it"
+
+
+def _true(record: Record | None, answers: list[Given], effects: Effects) -> Iterator[str]:
+    state = None if record is None else record.state
+    status = None if record is None else record.status
+    failed = state in (State.DONE, State.TOMBSTONE) and not (status and 200 <= status < 300)
+    nothing = state in (None, State.QUEUED, State.RELEASED, State.CANCELLED)
+    if (failed or nothing) and effects.surviving:
+        told = "no record" if record is None else f"{record.state.label} {status}"
+        yield f"{told}, and {', '.join(effects.surviving)} exists"
+    succeeded = state is State.DONE and not failed
+    if (answers or succeeded) and not effects.made:
+        yield "success without an effect"
+
+
+def _there(stage: Stage, named: str, effects: Effects) -> Iterator[str]:
+    """What the record names must be there, unless somebody else deleted it."""
+    if named not in effects.surviving and named not in stage.ledger.meddled:
+        yield f"{named} is named as its effect and does not exist"
+
+
+def _private(answers: list[Given], effects: Effects, record: Record | None) -> Iterator[str]:
+    for answer in answers:
+        secret = any(_secret(answer.body))
+        if secret and answer.user not in effects.users:
+            yield f"a secret went to {answer.user}"
+        if record is not None and record.project_id != answer.project:
+            yield f"an answer went to project {answer.project}"
+
+
+def _lives(stage: Stage, *, ended: bool) -> Iterator[str]:
+    for (request_id, birth), life in stage.ledger.lives.items():
+        short = request_id[:8]
+        if life.accepted and life.withdrawn:
+            yield f"{short} was accepted, and then withdrawn"
+        record = stage.standing(request_id)
+        stands = record is not None and record.birth == birth
+        if ended and record is not None and stands and record.state.awaited:
+            yield f"{short} is still {record.state.label}"
+
+
+def _document(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except NOT_JSON:
+        return None
+
+
+def _secret(body: bytes) -> Iterator[str]:
+    document = _document(body)
+    for kind, name in SECRETS.items():
+        if isinstance(document, dict) and name in document.get(kind, {}):
+            yield name
+
+
+def _without_secrets(body: bytes) -> bytes:
+    document = _document(body)
+    for kind, name in SECRETS.items():
+        if isinstance(document, dict) and isinstance(document.get(kind), dict):
+            document[kind].pop(name, None)
+    return msgspec.json.encode(document, order="sorted")
+
+
+def _named(intent: Intent, body: bytes) -> str:
+    """What an answer says that it made."""
+    [made] = _document(body).values()
+    return str(made["name"] if intent.path == KEYPAIRS else made["id"])

@@ -1,0 +1,108 @@
+"""What the observer writes down: claims, answers, sends and looks, as they truly were."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dedupd.cloud.probes.base import Absent, Finding
+from dedupd.exchange import Answer
+from dedupd.request import Record
+
+
+@dataclass
+class Life:
+    """One claim of an id, and what became of it."""
+
+    record: Record
+    accepted: bool = False
+    """Whether a caller was told that it goes on."""
+    withdrawn: bool = False
+    """Whether it was taken back before anything was sent."""
+
+
+@dataclass
+class Post:
+    """One POST that left its worker."""
+
+    when: float
+    timeout: float
+    spent: bool = False
+    """Whether it can have no effect (any more) that nobody knows of."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """One answer that a caller got."""
+
+    when: float
+    request_id: str
+    user: str
+    project: str
+    status: int
+    replayed: bool
+    standing: str
+    """What ``Idempotency-Status`` said."""
+    applied: bool
+    """Whether ``Preference-Applied`` was said."""
+    body: bytes
+
+
+@dataclass
+class Ledger:
+    """One history's observations; ``clock`` is its time in seconds."""
+
+    clock: Callable[[], float]
+    look_after: Callable[[Post], float] = lambda post: post.when
+    """From when on a look counts for sending again."""
+    lives: dict[tuple[str, str], Life] = field(default_factory=dict)
+    given: list[Given] = field(default_factory=list)
+    made: dict[str, list[Answer]] = field(default_factory=lambda: defaultdict(list))
+    """The cloud's answers to POSTs, those too that nobody got."""
+    violations: list[str] = field(default_factory=list)
+    sends: int = 0
+    """How many POSTs left their workers."""
+    meddled: set[str] = field(default_factory=set)
+    """What somebody deleted or unmarked past dedupd."""
+    _posts: dict[str, list[Post]] = field(default_factory=lambda: defaultdict(list))
+
+    def claimed(self, record: Record) -> None:
+        """A claim was won."""
+        self.lives[record.id, record.birth] = Life(record)
+
+    def forgotten(self, record: Record) -> None:
+        """A record was deleted; ``record`` is as it stood."""
+        life = self.lives[record.id, record.birth]
+        life.withdrawn = record.state.awaited
+        if record.attempts and not record.state.vacant:
+            self.violations.append(f"4: {record.id[:8]} was forgotten after it was sent")
+
+    def accepted(self, record: Record | None, request_id: str) -> None:
+        """A caller was told that a request goes on; ``record`` is what stands for it."""
+        life = self.lives.get((request_id, record.birth)) if record else None
+        if life is None:
+            self.violations.append(f"4: {request_id[:8]} was accepted, and there is no record")
+        else:
+            life.accepted = True
+
+    def sent(self, request_id: str, timeout: float) -> Post:
+        """A POST leaves its worker: all that went before must be known to be spent."""
+        if any(not post.spent for post in self._posts[request_id]):
+            self.violations.append(f"6: {request_id[:8]} was sent again unprobed")
+        post = Post(self.clock(), timeout)
+        self._posts[request_id].append(post)
+        self.sends += 1
+        return post
+
+    def looked(self, request_id: str, began: float, finding: Finding) -> None:
+        """A probe was answered."""
+        if not isinstance(finding, Absent):
+            return
+        for post in self._posts[request_id]:
+            post.spent = post.spent or began >= self.look_after(post)
+
+    def discarded(self, request_id: str) -> None:
+        """What the last POST made is gone: a POST takes effect once."""
+        for post in self._posts[request_id]:
+            post.spent = True

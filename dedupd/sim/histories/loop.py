@@ -1,0 +1,207 @@
+"""An event loop on virtual time, in which a process can stand still or vanish with all it had.
+
+Time passes only while nothing can run, and then jumps to the next timer. There is no selector and
+no thread: nothing in a history can wait for the world outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import enum
+import heapq
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Executor
+from itertools import count
+from typing import Any, Never, TypeVar, TypeVarTuple, Unpack
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+MAX_STEPS_AT_ONCE = 20_000
+"""More steps than this without time passing: something spins."""
+
+
+class Spinning(RuntimeError):
+    """Something runs on and on without time passing."""
+
+
+class Deadlock(RuntimeError):
+    """Everything waits, and no timer will ever wake any of it."""
+
+
+class Condition(enum.Enum):
+    """Whether a process's code is carried out, kept for later, or never."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DEAD = "dead"
+
+
+class Process:
+    """One operating-system process: what began in its context runs only while it does."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.condition = Condition.RUNNING
+        self.frozen: deque[Step] = deque()
+        self.context = contextvars.copy_context()
+        self.context.run(_process.set, self)
+
+    @property
+    def running(self) -> bool:
+        """Whether its code is carried out now."""
+        return self.condition is Condition.RUNNING
+
+
+_process: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
+
+
+class Step(asyncio.TimerHandle):
+    """A callback that is due; in which process is told by its context."""
+
+    __slots__ = ()
+    _context: contextvars.Context
+
+    def go(self) -> None:
+        """Carry it out, keep it for later, or forget it, as the process's condition says."""
+        if self._cancelled:
+            return
+        process = self._context.get(_process)
+        if process is None or process.condition is Condition.RUNNING:
+            self._run()
+        elif process.condition is Condition.PAUSED:
+            process.frozen.append(self)
+
+
+class _Task(asyncio.Task[T]):
+    """A task that may be dropped where it stands."""
+
+    _log_destroy_pending: bool
+
+    def drop(self) -> None:
+        """End it without a word; its clean-up finds a world in which nothing happens any more."""
+        coroutine = self.get_coro()
+        if not self.done() and coroutine is not None:
+            self._log_destroy_pending = False
+            coroutine.close()
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """The loop; its time begins at 0 and is the same in every run."""
+
+    _context: contextvars.Context
+    _stopping: bool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+        self._tasks: list[_Task[Any]] = []
+        self._now = 0.0
+        self._soon: deque[Step] = deque()
+        self._timers: list[tuple[float, int, Step]] = []
+        self._order = count()
+
+    def time(self) -> float:
+        """Seconds since the loop was made."""
+        return self._now
+
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Arguments]], object],
+        *args: *Arguments,
+        context: contextvars.Context | None = None,
+    ) -> Step:
+        """See ``asyncio``."""
+        step = Step(self._now, callback, args, self, context)
+        self._soon.append(step)
+        return step
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Arguments]], object],
+        *args: *Arguments,
+        context: contextvars.Context | None = None,
+    ) -> Step:
+        """See ``asyncio``; what is due at the same time comes in the order of the calls."""
+        step = Step(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._order), step))
+        return step
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[Arguments]], object],
+        *args: *Arguments,
+        context: contextvars.Context | None = None,
+    ) -> Step:
+        """See ``asyncio``."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: object = None,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Task[T]:
+        """See ``asyncio``; every task is kept, so that none ends by being forgotten."""
+        task = _Task(coro, loop=self, name=str(len(self._tasks)), context=context)
+        self._tasks.append(task)
+        return task
+
+    def sweep_away(self) -> None:
+        """End what still waits, so that nothing of it is carried out later."""
+        for task in self._tasks:
+            task.drop()
+        self._tasks.clear()
+
+    def wake(self, process: Process) -> None:
+        """Carry on where the process stood still."""
+        process.condition = Condition.RUNNING
+        self._soon.extend(process.frozen)
+        process.frozen.clear()
+
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[Unpack[Arguments]], object],
+        *args: *Arguments,
+        context: contextvars.Context | None = None,
+    ) -> Never:
+        """Refused: a history has no threads."""
+        raise RuntimeError("a history has no threads")
+
+    def run_in_executor(
+        self,
+        executor: Executor | None,
+        func: Callable[[Unpack[Arguments]], T],
+        *args: *Arguments,
+    ) -> Never:
+        """Refused: a history has no threads."""
+        raise RuntimeError("a history has no threads")
+
+    def _run_once(self) -> None:
+        """One moment: all that is due now, until something stops the loop."""
+        soon = self._soon
+        if not soon:
+            self._advance()
+        for _ in range(MAX_STEPS_AT_ONCE):
+            if not soon or self._stopping:
+                return
+            self.steps += 1
+            soon.popleft().go()
+        raise Spinning(f"{MAX_STEPS_AT_ONCE} steps at {self._now:.3f} s without time passing")
+
+    def _advance(self) -> None:
+        while self._timers:
+            when, _, step = heapq.heappop(self._timers)
+            if not step.cancelled():
+                self._now = max(self._now, when)
+                self._soon.append(step)
+                return
+        raise Deadlock("everything waits for something that nothing will ever do")
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Nothing to do: a cancelled timer is skipped when its time comes."""

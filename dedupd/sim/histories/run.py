@@ -1,0 +1,200 @@
+"""Running one history, from its seed to what is wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from dedupd.sim.histories import intents
+from dedupd.sim.histories.chronicle import Event
+from dedupd.sim.histories.clients import Caller, Door
+from dedupd.sim.histories.cloud import LATE_SECONDS
+from dedupd.sim.histories.faults import Injected, Key, Torment, stream
+from dedupd.sim.histories.invariants import violations
+from dedupd.sim.histories.ledger import Post
+from dedupd.sim.histories.logs import unexpected
+from dedupd.sim.histories.loop import Condition, Spinning, VirtualLoop
+from dedupd.sim.histories.plan import Mode, Plan, plan
+from dedupd.sim.histories.programs import FrontProgram, WorkerProgram
+from dedupd.sim.histories.stage import CLOCK_JUMP, FRONT_CLOCK_JUMP, IDENTITY, Node, Stage
+from dedupd.sim.nova.keys import GeneratedKey
+
+ENDING_SECONDS = 90.0
+"""Within how long everything must end when the faults have ended."""
+
+SAFETY_SECONDS = 45.0
+"""How long a history goes on in which they never end."""
+
+WATCH_SECONDS = 10.0
+"""How long nothing may be sent when everything has ended."""
+
+STEPS_PER_SECOND = 200
+"""How much may go on in the background."""
+
+
+@dataclass(frozen=True)
+class History:
+    """One history, after it has ended."""
+
+    plan: Plan
+    violations: list[str]
+    injected: list[Injected]
+    events: list[Event]
+    digest: str
+    seconds: float
+    steps: int
+
+
+def run(seed: int, *, intensity: float = 1.0, keep: Iterable[Key] | None = None) -> History:
+    """The history of a seed.
+
+    Args:
+        seed: Decides everything.
+        intensity: How often faults strike; 0: never.
+        keep: Where given, only these faults strike.
+    """
+    random.seed(seed)  # tenacity's random waits draw from there
+    loop = VirtualLoop()
+    try:
+        with unexpected() as logged:
+            return _Play(loop, plan(seed, IDENTITY, intensity), keep).run(logged.found)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _counts_from(post: Post) -> float:
+    """From when on a look for a POST's effect counts: it cannot come any more."""
+    return post.when + post.timeout + LATE_SECONDS
+
+
+class _Play:
+    """One history while it runs."""
+
+    def __init__(self, loop: VirtualLoop, plan: Plan, keep: Iterable[Key] | None) -> None:
+        self._plan = plan
+        self._loop = loop
+        chance = random.Random(f"{plan.seed} stage")
+        self._keys = 100
+        self.stage = Stage(loop, chance, plan.nova, self._generate_key)
+        self.stage.ledger.look_after = _counts_from
+        self.stage.torment = Torment(plan.menus, keep, self.stage.state_of, loop.time)
+        self._trouble: list[str] = []
+        self._calls: list[asyncio.Task[None]] = []
+        loop.set_exception_handler(self._unexpected)
+        self._workers = [self._worker(number) for number in range(plan.workers)]
+        self._doors = [self._front(number) for number in range(plan.fronts)]
+
+    def run(self, logged: list[str]) -> History:
+        """Play it to its end; ``logged`` is what the programs log as a failure of their own."""
+        try:
+            self._loop.run_until_complete(self._main())
+        except Spinning as error:
+            self._trouble.append(f"4: {error}")
+        found = violations(
+            self.stage,
+            [intent for intent, _ in self._plan.callers],
+            ended=self._plan.mode.live,
+        )
+        seconds, steps = self._loop.time(), self._loop.steps
+        self._sweep_away()
+        chronicle = self.stage.chronicle
+        return History(
+            self._plan,
+            found + self._trouble + logged,
+            self.stage.torment.injected,
+            chronicle.events,
+            chronicle.digest(),
+            seconds,
+            steps,
+        )
+
+    async def _main(self) -> None:
+        plan = self._plan
+        for node in self.stage.nodes.values():
+            node.start()
+        self._calls = [self._call(number) for number in range(len(plan.callers))]
+        if plan.mode.live:
+            await asyncio.sleep(plan.quiet_at)
+            self._make_quiet()
+            await self._until_ended(ENDING_SECONDS)
+            await self._watch()
+        else:
+            await self._until_ended(SAFETY_SECONDS)
+        for call in self._calls:
+            call.cancel()
+        await asyncio.wait(self._calls)
+
+    async def _until_ended(self, seconds: float) -> None:
+        """Wait until no request is awaited any more, at most so long."""
+        until = self._loop.time() + seconds
+        while self._loop.time() < until:
+            await asyncio.sleep(1.0)
+            lives = self.stage.ledger.lives
+            if self._callers_done() and not any(self._awaited(id_) for id_, _ in lives):
+                return
+
+    def _awaited(self, request_id: str) -> bool:
+        record = self.stage.standing(request_id)
+        return record is not None and record.state.awaited
+
+    def _make_quiet(self) -> None:
+        """End the faults, for everybody or for the healthy core."""
+        nodes = self.stage.nodes
+        core = {self._workers[0].name, self._doors[0].node.name}
+        well = core if self._plan.mode is Mode.CORE else set(nodes)
+        callers = {f"caller-{number}" for number in range(len(self._plan.callers))}
+        self.stage.torment.spared = frozenset(well | callers)
+        self.stage.chronicle.note("world", "the faults end for", *sorted(well))
+        for name, node in nodes.items():
+            if name in well:
+                node.recover()
+
+    async def _watch(self) -> None:
+        """When everything has ended, nothing may be sent, and little may go on."""
+        sent, steps = self.stage.ledger.sends, self._loop.steps
+        await asyncio.sleep(WATCH_SECONDS)
+        if self.stage.ledger.sends > sent:
+            self._trouble.append("4: something was sent when everything had ended")
+        if self._loop.steps - steps > STEPS_PER_SECOND * WATCH_SECONDS:
+            self._trouble.append(f"4: {self._loop.steps - steps} steps when everything had ended")
+
+    def _callers_done(self) -> bool:
+        return all(task.done() for task in self._calls)
+
+    def _call(self, number: int) -> asyncio.Task[None]:
+        intent, habits = self._plan.callers[number]
+        chances = stream(self._plan.seed, f"caller-{number}")
+        caller = Caller(self.stage, self._doors, chances, intent, habits)
+        return self._loop.create_task(caller.run())
+
+    def _worker(self, number: int) -> Node:
+        program = WorkerProgram(self._plan.terms)
+        return self._node(f"worker-{number}", program.boot, CLOCK_JUMP)
+
+    def _front(self, number: int) -> Door:
+        program = FrontProgram(self._plan.terms)
+        return Door(self._node(f"front-{number}", program.boot, FRONT_CLOCK_JUMP), program)
+
+    def _node(self, name: str, boot: Callable[[Node], None], jump: float) -> Node:
+        node = Node(self.stage, name, stream(self._plan.seed, name), boot, jump)
+        self.stage.nodes[name] = node
+        return node
+
+    def _generate_key(self) -> GeneratedKey:
+        self._keys += 1
+        return intents.key(self._keys)
+
+    def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What no program should let happen: an exception that nobody caught."""
+        self._trouble.append(f"an error was not caught: {context}")
+
+    def _sweep_away(self) -> None:
+        """End what still runs, so that nothing of it runs in the next history."""
+        self._loop.set_exception_handler(lambda _loop, _context: None)
+        for node in self.stage.nodes.values():
+            node.process.condition = Condition.DEAD
+        self._loop.sweep_away()

@@ -1,0 +1,165 @@
+"""The Store port of one process, on the truth that all share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from dedupd.ports import Depth, Query, Stored, StoreUnavailable, Worker
+from dedupd.request import Record
+from dedupd.sim.histories.faults import Fault, Operation
+from dedupd.sim.histories.stage import Node, at_once
+from dedupd.sim.histories.wire import LATENCY, SLOW_SECONDS, Manners, Wire
+
+_MANNERS = Manners(
+    slow=Fault.STORE_SLOW,
+    refused=Fault.STORE_REFUSED,
+    unanswered=Fault.STORE_UNANSWERED,
+    late=Fault.STORE_LATE,
+    failure=lambda how: StoreUnavailable(f"The store failed: {how}."),
+)
+
+
+class HostileStore:
+    """``dedupd.ports.Store`` as a process sees it: may fail before or after it did its part.
+
+    A lease is measured with the store's clock, as etcd's are: a process only says for how long.
+    """
+
+    def __init__(self, node: Node, operation: Operation) -> None:
+        self._node = node
+        self._truth = node.stage.truth
+        self._wire = Wire(node, operation, _MANNERS)
+        self._leases: dict[str, float] = {}
+        """Until when this process takes its own leases for living, by its own clock."""
+        node.lease_ended = self._end_leases
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    async def claim(self, record: Record, payload: bytes) -> tuple[bool, Stored]:
+        """See ``Store.claim``."""
+
+        def effect() -> tuple[bool, Stored]:
+            created, stored = at_once(self._truth.claim(record, payload))
+            if created:
+                self._node.stage.ledger.claimed(stored.record)
+                self._note("claimed", stored.record)
+            return created, stored
+
+        return await self._wire.exchange(record.id, effect)
+
+    async def read(self, ids: Sequence[str]) -> dict[str, Stored]:
+        """See ``Store.read``."""
+        subject = ids[0] if ids else ""
+        return await self._wire.exchange(subject, lambda: at_once(self._truth.read(ids)))
+
+    async def swap(
+        self, before: Record, after: Record, *, result: bytes | None = None, worker: str = ""
+    ) -> Record | None:
+        """See ``Store.swap``."""
+
+        def effect() -> Record | None:
+            swap = self._truth.swap(before, after, result=result, worker=worker)
+            written = at_once(swap)
+            if written is not None:
+                self._note(f"{before.state.label} -> {after.state.label}", written)
+            return written
+
+        return await self._wire.exchange(before.id, effect)
+
+    async def forget(self, record: Record) -> bool:
+        """See ``Store.forget``."""
+
+        def effect() -> bool:
+            gone = at_once(self._truth.forget(record))
+            if gone:
+                self._node.stage.ledger.forgotten(record)
+                self._note("forgotten", record)
+            return gone
+
+        return await self._wire.exchange(record.id, effect)
+
+    async def pending(self, limit: int) -> list[Record]:
+        """See ``Store.pending``."""
+        return await self._wire.exchange("", lambda: at_once(self._truth.pending(limit)))
+
+    async def overdue(self, now: float, limit: int) -> list[Record]:
+        """See ``Store.overdue``."""
+        return await self._wire.exchange("", lambda: at_once(self._truth.overdue(now, limit)))
+
+    async def find(self, query: Query) -> list[Record]:
+        """See ``Store.find``."""
+        return await self._wire.exchange("", lambda: at_once(self._truth.find(query)))
+
+    async def depth(self) -> Depth:
+        """See ``Store.depth``."""
+        return await self._wire.exchange("", lambda: at_once(self._truth.depth()))
+
+    def on_completion(self, listener: Callable[[Stored], None]) -> None:
+        """See ``Store.on_completion``: an event may be lost, come twice or late."""
+        node, process = self._node, self._node.process
+        loop, torment = node.stage.loop, node.stage.torment
+
+        def publish(stored: Stored) -> None:
+            if process is not node.process:
+                return
+            fault, size = torment.draw(node.stream, Operation.EVENT, stored.record.id)
+            if fault is Fault.EVENT_LOST:
+                return
+            delay = SLOW_SECONDS * size if fault is Fault.EVENT_SLOW else LATENCY * size
+            loop.call_later(delay, listener, stored, context=process.context)
+            if fault is Fault.EVENT_REPEATED:
+                loop.call_later(delay + size, listener, stored, context=process.context)
+
+        self._truth.on_completion(publish)
+
+    async def register(self, worker: Worker) -> None:
+        """See ``Store.register``."""
+        seconds = worker.lease_until - self._node.clock()
+
+        def effect() -> None:
+            at_once(self._truth.register(self._lease(worker, seconds)))
+
+        await self._wire.exchange("", effect)
+        self._leases[worker.id] = worker.lease_until
+
+    async def keep_alive(self, worker_id: str, until: float) -> bool:
+        """See ``Store.keep_alive``; what has ended by this process's clock has ended."""
+        if self._leases.get(worker_id, 0.0) <= self._node.clock():
+            return False
+        seconds = until - self._node.clock()
+
+        def effect() -> bool:
+            true_until = self._node.stage.clock() + seconds
+            return at_once(self._truth.keep_alive(worker_id, true_until))
+
+        kept = await self._wire.exchange("", effect)
+        if kept:
+            self._leases[worker_id] = until
+        return kept
+
+    async def retire(self, worker_id: str) -> None:
+        """See ``Store.retire``."""
+        await self._wire.exchange("", lambda: at_once(self._truth.retire(worker_id)))
+
+    async def workers(self) -> list[Worker]:
+        """See ``Store.workers``."""
+        return await self._wire.exchange("", lambda: at_once(self._truth.workers()))
+
+    def _lease(self, worker: Worker, seconds: float) -> Worker:
+        """The lease as the store measures it."""
+        return msgspec.structs.replace(worker, lease_until=self._node.stage.clock() + seconds)
+
+    def _end_leases(self) -> None:
+        """The store lets this process's leases go before their time, as after lost heartbeats."""
+        for worker_id in self._leases:
+            at_once(self._truth.retire(worker_id))
+
+    def _note(self, what: str, record: Record) -> None:
+        who = self._node.name
+        self._node.stage.chronicle.note(who, what, record.id[:8], f"v{record.version}")
