@@ -78,6 +78,16 @@ class MethodNotAllowed(DedupdError):
     name = "badMethod"
 
 
+class RequestTimeout(DedupdError):
+    """The caller did not send its request in time; the connection ends with this answer."""
+
+    status = 408
+    name = "requestTimeout"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"Connection": "close"})
+
+
 class Conflict(DedupdError):
     """The record's state does not allow it: still running, cancelled, or sent already."""
 
@@ -104,6 +114,13 @@ class FingerprintMismatch(DedupdError):
 
     status = 422
     name = "unprocessableEntity"
+
+
+class HeadTooLarge(DedupdError):
+    """The request line and the header fields are larger than a front takes."""
+
+    status = 431
+    name = "requestHeaderFieldsTooLarge"
 
 
 class UnknownOutcome(DedupdError):

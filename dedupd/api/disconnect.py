@@ -8,10 +8,14 @@ started at first but a timer; only an exchange that outlives it gets a watcher.
 from __future__ import annotations
 
 import asyncio
+import math
 from types import TracebackType
 from typing import Self
 
 from starlette.types import Message, Receive
+
+BODY_BYTES_PER_SECOND = 1024
+"""How fast a body must come, once the first patience with its sender has ended."""
 
 
 class ClientGone(Exception):
@@ -32,23 +36,28 @@ class Disconnect:
     through ``client.receive()``. While such a body is being read, its reader sees the disconnect;
     the watcher takes over after the body's last part.
 
-    The same timer serves a deadline for standstill: with ``idle_seconds``, the block ends with
-    TimeoutError when ``client.moved()`` has not been called for that long.
+    The same timer serves two deadlines, each of which ends the block with TimeoutError. While the
+    body is waited for, ``body_seconds``: that long altogether, not counting what its reader did
+    meanwhile, and a second longer for each BODY_BYTES_PER_SECOND of it that came. At other times
+    ``idle_seconds``: ``client.moved()`` has not been called for that long.
 
     Args:
         receive: the request's ASGI receive.
         body_pending: the request's body is yet to be read, through ``client.receive()``.
         idle_seconds: how long nothing may move; None for ever. Noticed up to ``after`` late.
+        body_seconds: how long the caller may take to send its body; None for ever. Noticed as late.
         after: seconds that pass before the watcher starts, and so by which a disconnect may be
             noticed late.
     """
 
     __slots__ = (
         "_after",
+        "_asked_at",
         "_cancelling",
         "_idle_seconds",
         "_last_moved",
         "_loop",
+        "_patience",
         "_reason",
         "_receive",
         "_task",
@@ -64,11 +73,14 @@ class Disconnect:
         *,
         body_pending: bool = False,
         idle_seconds: float | None = None,
+        body_seconds: float | None = None,
         after: float = 1.0,
     ) -> None:
         self._receive = receive
-        self._idle_seconds = idle_seconds
-        self._after = after if idle_seconds is None else min(after, idle_seconds)
+        self._idle_seconds = math.inf if idle_seconds is None else idle_seconds
+        self._patience = math.inf if body_seconds is None else body_seconds
+        self._after = min(after, self._idle_seconds, self._patience)
+        self._asked_at = 0.0
         self.body_pending = body_pending
         """Whether there is more of the caller's body to receive."""
         self.receiving = False
@@ -115,24 +127,32 @@ class Disconnect:
                 task that reads the body.
         """
         self.receiving = True
+        self._asked_at = self._loop.time()
         message = await self._receive()
         self.receiving = False
         if message["type"] == "http.disconnect":
             self._end(ClientGone)
             raise ClientGone
         self.moved()
+        self._patience -= self._last_moved - self._asked_at
+        self._patience += len(message.get("body", b"")) / BODY_BYTES_PER_SECOND
         self.body_pending = message.get("more_body", False)
         return message
 
     def _tick(self) -> None:
-        idle = self._idle_seconds
-        if idle is not None and self._loop.time() - self._last_moved >= idle:
+        if self._overdue():
             self._end(TimeoutError)
             return
         if not self.body_pending and self._watcher is None:
             self._watcher = self._loop.create_task(self._watch())
-        if self.body_pending or idle is not None:
+        if self.body_pending or self._idle_seconds < math.inf:
             self._timer = self._loop.call_later(self._after, self._tick)
+
+    def _overdue(self) -> bool:
+        now = self._loop.time()
+        if self.receiving:
+            return now - self._asked_at >= self._patience
+        return now - self._last_moved >= self._idle_seconds
 
     async def _watch(self) -> None:
         # Parts of a body that nobody asked for (its reader gave up early) may still come first.

@@ -21,7 +21,7 @@ from dedupd.api import answers, prefer
 from dedupd.api import question as questions
 from dedupd.api.admission import Admission
 from dedupd.api.auth import Authenticator
-from dedupd.api.body import Body
+from dedupd.api.body import Body, too_slow
 from dedupd.api.disconnect import ClientGone, Disconnect
 from dedupd.api.latch import Latch, Waiter
 from dedupd.api.question import Question
@@ -46,9 +46,13 @@ _RETRY_AFTER = {"Retry-After": "5"}
 
 @dataclass(frozen=True)
 class FrontLimits:
-    """How long a caller is held, what a body may weigh, and what a second caller meets."""
+    """How long a caller is held, what a body may weigh, and what a second caller meets.
+
+    ``body_seconds``: how long a body may take to come; see ``Disconnect``.
+    """
 
     region: str
+    body_seconds: float
     hold_seconds: float
     max_body_bytes: int
     latch: bool
@@ -86,14 +90,19 @@ class Visit:
         Raises:
             ClientGone: nobody is left to answer.
         """
-        headers = self._scope["headers"]
-        with Disconnect(receive, body_pending=True) as client:
-            body = Body(client.receive, headers, self._front.limits.max_body_bytes)
-            try:
-                return await self._answer(body)
-            except DedupdError as failure:
-                await body.discard()
-                return self._refusal(failure)
+        headers, limits = self._scope["headers"], self._front.limits
+        failure: DedupdError = too_slow(limits.body_seconds)
+        try:
+            with Disconnect(receive, body_pending=True, body_seconds=limits.body_seconds) as client:
+                body = Body(client.receive, headers, limits.max_body_bytes)
+                try:
+                    return await self._answer(body)
+                except DedupdError as error:
+                    failure = error
+                    await body.discard()
+        except TimeoutError:
+            failure.headers["Connection"] = "close"
+        return self._refusal(failure)
 
     def _refusal(self, failure: DedupdError) -> Answer:
         """An error as an answer, marked with what is known of the request."""

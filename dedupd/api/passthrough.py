@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from yarl import URL
 
 from dedupd.api import hop
+from dedupd.api.body import announced_length, check_coding, too_slow
 from dedupd.api.disconnect import ClientGone, Disconnect
 from dedupd.errors import BadGateway, BadRequest, DedupdError, GatewayTimeout
 
@@ -38,13 +39,6 @@ _BODYLESS = frozenset((204, 304))
 _ALWAYS_ADDED = (istr("Accept"), istr("Accept-Encoding"), istr("User-Agent"))
 _ADDED_WITH_BODY = (*_ALWAYS_ADDED, istr("Content-Type"))
 _Body = bytes | AsyncIterator[bytes] | None
-
-
-class UploadTimeout(DedupdError):
-    """The caller stopped sending the body that it announced."""
-
-    status = 408
-    name = "requestTimeout"
 
 
 class BrokenOff(aiohttp.ClientConnectionError):
@@ -86,22 +80,30 @@ def open_upstream(
 class PassThrough:
     """The ASGI application for requests that dedupd only hands on.
 
-    An exchange ends early when the caller disconnects (the connection to Nova is closed), when
-    nothing has moved in either direction for ``idle_seconds``, and when Nova breaks off. If Nova's
+    An exchange ends early when the caller disconnects (the connection to Nova is closed) or takes
+    too long to send its body, when nothing has moved in either direction for ``idle_seconds``, and
+    when Nova breaks off. If Nova's
     answer has begun by then, the caller's connection is broken off as well, so that a part is
     never taken for the whole.
 
     Args:
         upstream: from open_upstream().
         endpoint: Nova's URL; a path in it is put before the path of each request.
+        body_seconds: how long a caller may take to send its body; see ``Disconnect``.
         idle_seconds: how long nothing may move. Nova's slowest answers wait for an RPC call of
             60 s (its rpc_response_timeout), or for several of them.
     """
 
     def __init__(
-        self, upstream: aiohttp.ClientSession, endpoint: str, *, idle_seconds: float = 300.0
+        self,
+        upstream: aiohttp.ClientSession,
+        endpoint: str,
+        *,
+        body_seconds: float = 60.0,
+        idle_seconds: float = 300.0,
     ) -> None:
         self._upstream = upstream
+        self._body_seconds = body_seconds
         self._endpoint = endpoint.rstrip("/")
         self._idle_seconds = idle_seconds
 
@@ -111,11 +113,17 @@ class PassThrough:
         """Carries one exchange; ``extra`` header fields are added to Nova's answer.
 
         Raises:
-            BadGateway, GatewayTimeout, UploadTimeout, BadRequest: nothing has been answered yet,
+            BadGateway, GatewayTimeout, RequestTimeout, BadRequest: nothing has been answered yet,
                 and the error is the answer to give.
         """
-        length = _announced_length(scope)
-        client = Disconnect(receive, body_pending=length != 0, idle_seconds=self._idle_seconds)
+        check_coding(scope["headers"])
+        length = announced_length(scope["headers"])
+        client = Disconnect(
+            receive,
+            body_pending=length != 0,
+            idle_seconds=self._idle_seconds,
+            body_seconds=self._body_seconds,
+        )
         began = False
         try:
             with client:
@@ -166,10 +174,7 @@ class PassThrough:
     def _refusal(self, error: Exception, client: Disconnect) -> DedupdError:
         """The answer to give for what went wrong before Nova's answer had begun."""
         if client.receiving and isinstance(error, TimeoutError):
-            return UploadTimeout(
-                f"The rest of the request's body did not come within {self._idle_seconds:g} s.",
-                headers={"Connection": "close"},
-            )
+            return too_slow(self._body_seconds)
         refusal, happened, consequence = next(
             row[1:] for row in _WENT_WRONG if isinstance(error, row[0])
         )
@@ -218,25 +223,6 @@ async def _relay(
             client.moved()
     finally:
         answer.close()  # nothing is left to close of one that came to its end
-
-
-def _announced_length(scope: Scope) -> int | None:
-    """The length of the request's body, 0 without one, None where it is sent in chunks.
-
-    Raises:
-        BadRequest: a transfer coding that cannot be undone here, so not be redone towards Nova.
-    """
-    length: int | None = 0
-    for name, value in scope["headers"]:
-        if name == b"transfer-encoding":
-            if value.strip().lower() != b"chunked":
-                raise BadRequest(
-                    f"Transfer-Encoding {value.decode('latin-1')!r} is not supported: use chunked."
-                )
-            return None
-        if name == b"content-length":
-            length = int(value)
-    return length
 
 
 async def _send_once(

@@ -8,13 +8,13 @@ import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from typing import Literal
 
 import uvicorn
 from oslo_config import cfg
 from oslo_log import log
 from starlette.types import ASGIApp
 
+from dedupd.api.protocol import FrontProtocol
 from dedupd.conf.values import Address
 from dedupd.errors import ConfigError
 
@@ -74,7 +74,7 @@ async def serving(
     app: ASGIApp,
     listener: socket.socket,
     stop_seconds: float,
-    protocol: type[asyncio.Protocol] | Literal["httptools"] = "httptools",
+    protocol: type[asyncio.Protocol] = FrontProtocol,
 ) -> AsyncIterator[None]:
     """Serve beside the block; at its end accept nothing more and let exchanges end.
 

@@ -248,6 +248,7 @@ async def front(shared: Parts, worker_service: WorkerService | None) -> AsyncIte
             metrics=shared.metrics,
             limits=FrontLimits(
                 region=settings.region_name,
+                body_seconds=settings.api.body_timeout,
                 hold_seconds=settings.api.hold_seconds,
                 max_body_bytes=settings.api.max_body_bytes,
                 latch=settings.api.concurrent is Concurrent.LATCH,
@@ -261,7 +262,10 @@ async def front(shared: Parts, worker_service: WorkerService | None) -> AsyncIte
     ):
         try:
             own = own_resources(status, health(shared, worker_service))
-            yield App(own, idempotent, PassThrough(upstream, endpoint(settings)))
+            passthrough = PassThrough(
+                upstream, endpoint(settings), body_seconds=settings.api.body_timeout
+            )
+            yield App(own, idempotent, passthrough)
         finally:
             await authenticator.close()
 

@@ -37,6 +37,14 @@ OPTIONS = [
         "honoured up to this value.",
     ),
     cfg.Opt(
+        "body_timeout",
+        type=values.Number("seconds", low=1, high=3600),
+        default=60,
+        help="How many seconds a caller has to send the body of a request, with a second more for "
+        "each 1024 bytes of it. Then it is answered 408 and its connection is closed, so that "
+        "callers who send slowly or not at all cannot hold all connections.",
+    ),
+    cfg.Opt(
         "concurrent",
         type=values.Choice(Concurrent),
         default="latch",
@@ -76,6 +84,7 @@ class ApiSettings:
 
     listen: values.Address
     hold_seconds: float
+    body_timeout: float
     concurrent: Concurrent
     max_body_bytes: int
     max_waiters: int

@@ -78,6 +78,8 @@ class Exchange:
         self._chunks = list(chunks)
         self._gone = asyncio.Event()
         self.received = 0
+        self.unfinished = False
+        """Whether more of the body is announced than will ever come."""
         self._sent: list[Message] = []
 
     def hang_up(self) -> None:
@@ -100,7 +102,8 @@ class Exchange:
         if self._chunks:
             self.received += 1
             part = self._chunks.pop(0)
-            return {"type": "http.request", "body": part, "more_body": bool(self._chunks)}
+            more = bool(self._chunks) or self.unfinished
+            return {"type": "http.request", "body": part, "more_body": more}
         await self._gone.wait()
         return {"type": "http.disconnect"}
 

@@ -213,7 +213,47 @@ async def test_receiving_tells_who_is_waited_for(body_pending: bool) -> None:
     caller = Caller()
     with (
         pytest.raises(TimeoutError),
-        Disconnect(caller.receive, body_pending=body_pending, idle_seconds=0.02) as client,
+        Disconnect(
+            caller.receive, body_pending=body_pending, idle_seconds=0.02, body_seconds=0.02
+        ) as client,
     ):
         await (client.receive() if body_pending else forever())
     assert client.receiving == body_pending
+
+
+class Slow:
+    """A caller who sends parts of ``size`` bytes for ever, with pauses between."""
+
+    def __init__(self, size: int, pause: float) -> None:
+        self._part = {"type": "http.request", "body": b"x" * size, "more_body": True}
+        self._pause = pause
+
+    async def receive(self) -> Message:
+        await asyncio.sleep(self._pause)
+        return self._part
+
+
+async def test_who_sends_a_body_drop_by_drop_is_not_waited_for_for_ever() -> None:
+    async def guarded() -> None:
+        with Disconnect(Slow(1, 0.01).receive, body_pending=True, body_seconds=0.3) as client:
+            while True:
+                await client.receive()
+
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(TimeoutError):
+        await guarded()
+    assert asyncio.get_running_loop().time() - began >= 0.3
+
+
+async def test_who_sends_fast_enough_has_all_the_time() -> None:
+    size = 0
+    with Disconnect(Slow(1024, 0.1).receive, body_pending=True, body_seconds=0.5) as client:
+        while size < 20 * 1024:  # two seconds altogether
+            size += len((await client.receive())["body"])
+
+
+async def test_the_time_that_the_reader_takes_is_not_the_sender_s() -> None:
+    with Disconnect(Slow(1, 0).receive, body_pending=True, body_seconds=0.2) as client:
+        for _ in range(4):
+            await client.receive()
+            await asyncio.sleep(0.1)

@@ -19,7 +19,7 @@ from dedupd.queue.memory import MemoryQueue
 from dedupd.request import Record, State
 from dedupd.sim.faults import Rule
 from tests.unit.asgi import Exchange, Reply
-from tests.unit.fronts import HOLD_SECONDS, MAX_BODY, FrontDesk
+from tests.unit.fronts import BODY_SECONDS, HOLD_SECONDS, MAX_BODY, FrontDesk
 from tests.unit.site import (
     AUTH,
     HOST,
@@ -861,6 +861,27 @@ class TestBody:
         assert reply is not None
         assert reply.status == 413
         assert exchange.received < 20
+
+    @pytest.mark.parametrize(("auth", "status"), [(AUTH, 408), (None, 401)])
+    async def test_one_that_does_not_come_is_not_waited_for_for_ever(
+        self, site: Site, front: FrontDesk, auth: str | None, status: int
+    ) -> None:
+        exchange = front.exchange(chunks=[b'{"server": '], auth=auth)
+        exchange.unfinished = True
+        began = site.clock()
+        reply = await replied(begun(exchange))
+        assert (reply.status, marks(reply)) == (status, ("false", "released"))
+        assert reply.header("connection") == "close"
+        assert site.clock() - began == pytest.approx(BODY_SECONDS, abs=2)
+        assert not records(site)
+
+    async def test_a_coding_that_cannot_be_undone_is_refused(
+        self, site: Site, front: FrontDesk
+    ) -> None:
+        reply = await front.post(headers=[("Transfer-Encoding", "gzip, chunked")])
+        assert (reply.status, marks(reply)) == (400, ("false", "released"))
+        assert "Transfer-Encoding 'gzip, chunked' is not supported: use chunked" in reply.message
+        assert not records(site)
 
 
 class TestForm:

@@ -745,11 +745,12 @@ async def test_no_answer_is_504_and_says_how_long_was_waited(body: bytes) -> Non
 @pytest.mark.parametrize("length", [b"10", b"100000"])
 async def test_an_upload_that_stands_still_is_408(length: bytes) -> None:
     nova = Abandoned()
-    async with upstream(nova.handle) as endpoint, front(endpoint, idle_seconds=0.2) as port:
-        status, name, _ = await fault(
+    async with upstream(nova.handle) as endpoint, front(endpoint, body_seconds=0.2) as port:
+        status, name, message = await fault(
             port, b"PUT / HTTP/1.1\r\nHost: n\r\nContent-Length: %b\r\n\r\nabc" % length
         )
     assert (status, name) == (408, "requestTimeout")
+    assert "did not come within 0.2 s ([api] body_timeout)" in message
 
 
 async def test_slow_is_not_idle() -> None:

@@ -29,6 +29,7 @@ def test_the_defaults(loaded: Callable[..., Settings]) -> None:
     assert dataclasses.astuple(settings.api) == (
         ("127.0.0.1", 8775),
         50.0,
+        60.0,
         Concurrent.LATCH,
         1048576,
         10000,
@@ -172,6 +173,7 @@ def test_xdg_state_home(
         ("DEFAULT", "log_rotate_interval = x", "invalid literal"),
         ("api", "listen = 8775", "'8775' is not HOST:PORT"),
         ("api", "hold_seconds = -1", "from 0 to 3600"),
+        ("api", "body_timeout = 0", "from 1 to 3600"),
         ("api", "concurrent = wait", "write latch or conflict"),
         ("api", "max_body_bytes = 0", "from 1 to 268435456"),
         ("api", "max_waiters = many", "whole number of callers, 1 or more"),

@@ -1,0 +1,156 @@
+"""How the front reads HTTP: uvicorn's protocol, with bounds and errors where uvicorn has none.
+
+================================== ==============================================================
+request                            what becomes of it
+================================== ==============================================================
+that cannot be read                400 in Nova's fault form, which says what the parser met
+whose head is larger than allowed  431
+whose head does not come in time   408; where not a byte of it came, the connection is closed
+that asks for an upgrade           answered over HTTP/1.1, as RFC 9110, 7.8 allows (curl ``--http2``
+                                   and Java's HttpClient ask for ``h2c`` with every request)
+with trailers                      they are dropped: a trailer is no header (RFC 9110, 6.5.1)
+================================== ==============================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import httptools
+from oslo_log import log
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from dedupd.errors import BadRequest, DedupdError, HeadTooLarge, RequestTimeout
+
+LOG = log.getLogger(__name__)
+
+HEAD_BYTES = 256 * 1024
+"""How large a request line and its header fields may be: two tokens of 64 KiB, and room."""
+
+HEAD_SECONDS = 60.0
+"""How long they may take to come, from the connection, or their first byte, on."""
+
+
+class FrontProtocol(HttpToolsProtocol):
+    """One connection of a caller."""
+
+    head_bytes = HEAD_BYTES
+    head_seconds = HEAD_SECONDS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._in_head = True
+        self._head_size = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, and do not wait for ever for the first request."""
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(self.head_seconds, self._overdue)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; see the module for what uvicorn would do otherwise."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            reason = str(error.__context__ or error) or type(error).__name__
+            self._refuse(BadRequest(f"This is not HTTP/1.1 that can be read: {reason}."))
+        else:
+            if self._in_head:
+                self._wait_for_head(len(data))
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        """The application takes over; fields that come later are trailers, and go nowhere."""
+        self._in_head = False
+        self._head_size = 0
+        self._stop_timer()
+        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            self.headers = deque(maxlen=0)  # type: ignore[assignment]
+
+    def _should_upgrade(self) -> bool:
+        """Keep uvicorn from starting a request that asks for an upgrade: its body is not parsed."""
+        return True
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Read the request once more, without what asks for the upgrade."""
+        if self.parser.get_method() == b"CONNECT":
+            self._refuse(BadRequest("CONNECT is for proxies, which this is not."))
+            return
+        fields = [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
+        line = b"%b %b HTTP/%b" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"\r\n".join((line, *fields, b"", rest)))
+
+    def _wait_for_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > self.head_bytes:
+            self._refuse(
+                HeadTooLarge(
+                    f"The request line and the header fields are larger than {self.head_bytes} "
+                    "bytes together; send less."
+                )
+            )
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.head_seconds, self._overdue)
+
+    def _overdue(self) -> None:
+        if self._busy():
+            self._head_timer = self.loop.call_later(self.head_seconds, self._overdue)
+        elif self._head_size:
+            message = f"The request's head did not come within {self.head_seconds:g} s."
+            self._refuse(RequestTimeout(message))
+        else:
+            self.transport.close()
+
+    def _busy(self) -> bool:
+        """Whether a request is still to be answered."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _may_answer(self) -> bool:
+        """Whether what is written now will be taken for the answer to what cannot be read."""
+        if not self._busy():
+            return True
+        return self.cycle.more_body and not (self.cycle.response_started or self.pipeline)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse(self, error: DedupdError) -> None:
+        """Answer and close; where another request is yet to be answered before, only close."""
+        LOG.info("%s: %s", self.client, error.message)
+        if self.transport.is_closing():
+            return
+        if self._may_answer():
+            body = error.fault_body()
+            head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d"
+            answer = (STATUS_LINE[error.status], head % len(body), b"\r\n\r\n", body)
+            self.transport.write(b"".join(answer))
+        self.transport.close()

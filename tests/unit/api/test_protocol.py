@@ -1,0 +1,194 @@
+"""What the front makes of requests that are malformed, too large, too slow, or ask for more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from dedupd.api.protocol import FrontProtocol
+from dedupd.cmd.serve import listen, serving
+from dedupd.conf.values import Address
+
+DEADLINE = 30.0  # seconds for anything that must happen; never reached when all is well
+HEAD = b"POST /servers HTTP/1.1\r\nHost: nova\r\n"
+
+
+class Application:
+    """Says what it was asked, once it may."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked.set()
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message["body"]
+            more = message["more_body"]
+        await self.may_answer.wait()
+        names = [name.decode() for name, _ in scope["headers"]]
+        said = json.dumps([scope["method"], scope["path"], names, body.decode()]).encode()
+        headers = [(b"content-length", b"%d" % len(said))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": said})
+
+
+class Caller:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.send = writer.write
+
+    async def answer(self) -> tuple[int, bytes, bytes]:
+        """The next answer: status, head, body."""
+        async with asyncio.timeout(DEADLINE):
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+            return int(head[9:12]), head, await self._reader.readexactly(length)
+
+    async def refusal(self, name: str) -> tuple[int, str]:
+        """The fault that is answered; after it the connection is closed."""
+        status, head, body = await self.answer()
+        assert b"connection: close" in head
+        assert await self.rest() == b""
+        fault = json.loads(body)[name]
+        assert fault["code"] == status
+        return status, fault["message"]
+
+    async def rest(self) -> bytes:
+        async with asyncio.timeout(DEADLINE):
+            return await self._reader.read()
+
+
+@asynccontextmanager
+async def calling(
+    application: Application, protocol: type[FrontProtocol] = FrontProtocol
+) -> AsyncIterator[Caller]:
+    """One connection to a front that gives what it reads to the application."""
+    listener = listen(Address("127.0.0.1", 0))
+    async with serving(application, listener, 1.0, protocol):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        with closing(writer):
+            yield Caller(reader, writer)
+
+
+@pytest.fixture
+def application() -> Application:
+    return Application()
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"hello\r\n\r\n", "Invalid method encountered"),
+        (b"POST /\xc3\xa9 HTTP/1.1\r\nHost: n\r\n\r\n", "Invalid char in url path"),
+        (b"POST /" + b"a" * 70000 + b" HTTP/1.1\r\n\r\n", "url is too long"),
+        (HEAD + b"Content-Length: -1\r\n\r\n", "Invalid character in Content-Length"),
+        (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", "Duplicate Content-Length"),
+        (
+            HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "Transfer-Encoding can't be present with Content-Length",
+        ),
+        (HEAD + b"X-Odd: a\0b\r\n\r\n", "Invalid header value char"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", "Invalid character in chunk size"),
+        (b"CONNECT nova:8774 HTTP/1.1\r\nHost: n\r\n\r\n", "CONNECT is for proxies"),
+    ],
+)
+async def test_what_cannot_be_read_is_refused_and_named(
+    application: Application, sent: bytes, reason: str
+) -> None:
+    async with calling(application) as caller:
+        caller.send(sent)
+        status, message = await caller.refusal("badRequest")
+    assert status == 400
+    assert reason in message
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize(
+    "wish", [b"Upgrade, HTTP2-Settings\r\nUpgrade: h2c", b"upgrade\r\nUpgrade: websocket"]
+)
+async def test_a_wish_for_an_upgrade_is_answered_over_http_1_1(
+    application: Application, wish: bytes, apart: bool
+) -> None:
+    async with calling(application) as caller:
+        caller.send(HEAD + b"Connection: " + wish + b"\r\nContent-Length: 3\r\n\r\n")
+        if apart:
+            await asyncio.wait_for(application.asked.wait(), DEADLINE)
+        caller.send(b"abcGET /next HTTP/1.1\r\n\r\n")
+        status, _, body = await caller.answer()
+        names = ["host", "connection", "content-length"]
+        assert (status, json.loads(body)) == (200, ["POST", "/servers", names, "abc"])
+        assert json.loads((await caller.answer())[2]) == ["GET", "/next", [], ""]
+
+
+async def test_a_trailer_is_no_header(application: Application) -> None:
+    application.may_answer.clear()
+    async with calling(application) as caller:
+        caller.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Late: 1\r\n\r\n")
+        await asyncio.wait_for(application.asked.wait(), DEADLINE)
+        caller.send(b"GET /next HTTP/1.1\r\n\r\n")
+        application.may_answer.set()
+        _, _, body = await caller.answer()
+        assert json.loads(body) == ["POST", "/servers", ["host", "transfer-encoding"], "abc"]
+        assert (await caller.answer())[0] == 200
+
+
+@pytest.mark.parametrize("field", [b"X-Large: %b\r\n", b"X-Large-%b: 1\r\n"])
+async def test_a_head_that_is_too_large_is_refused(application: Application, field: bytes) -> None:
+    async with calling(application) as caller:
+        for _ in range(40):
+            caller.send((HEAD if _ == 0 else b"") + field % (b"a" * 8192))
+        status, message = await caller.refusal("requestHeaderFieldsTooLarge")
+    assert status == 431
+    assert "larger than 262144 bytes" in message
+    assert not application.asked.is_set()
+
+
+class Hasty(FrontProtocol):
+    head_seconds = 0.3
+
+
+async def test_a_head_that_does_not_come_is_not_waited_for_for_ever(
+    application: Application,
+) -> None:
+    async with calling(application, Hasty) as caller:
+        caller.send(HEAD)
+        status, message = await caller.refusal("requestTimeout")
+    assert (status, message) == (408, "The request's head did not come within 0.3 s.")
+
+
+async def test_a_connection_without_a_request_is_closed(application: Application) -> None:
+    async with calling(application, Hasty) as caller:
+        assert await caller.rest() == b""
+
+
+async def test_who_is_being_answered_may_take_longer(application: Application) -> None:
+    application.may_answer.clear()
+    async with calling(application, Hasty) as caller:
+        caller.send(HEAD + b"Content-Length: 3\r\n\r\nabcGET /next HT")
+        await asyncio.sleep(1)  # longer than a head may take
+        application.may_answer.set()
+        assert (await caller.answer())[0] == 200
+        caller.send(b"TP/1.1\r\n\r\n")
+        assert (await caller.answer())[0] == 200
+
+
+async def test_what_cannot_be_read_is_no_answer_to_the_request_before_it(
+    application: Application,
+) -> None:
+    application.may_answer.clear()
+    async with calling(application) as caller:
+        caller.send(HEAD + b"Content-Length: 3\r\n\r\nabc")
+        await asyncio.wait_for(application.asked.wait(), DEADLINE)
+        caller.send(b"garbage\r\n\r\n")
+        assert await caller.rest() == b""
