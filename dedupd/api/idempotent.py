@@ -46,17 +46,15 @@ _RETRY_AFTER = {"Retry-After": "5"}
 
 @dataclass(frozen=True)
 class FrontLimits:
-    """How long a caller is held, what a body may weigh, and what a second caller meets.
-
-    ``body_seconds``: how long a body may take to come; see ``Disconnect``.
-    """
+    """How long a caller is held, what a body may weigh, and what a second caller meets."""
 
     region: str
-    body_seconds: float
     hold_seconds: float
     max_body_bytes: int
     latch: bool
     """Whether a repeat waits for the first; else it gets 409 at once."""
+    body_seconds: float = 60.0
+    """How long a body may take to come; see ``Disconnect``."""
 
 
 @dataclass(frozen=True)

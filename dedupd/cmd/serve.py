@@ -63,9 +63,10 @@ def listen(address: Address, *, share: bool = False) -> socket.socket:
             (address.host, address.port), family=family, backlog=BACKLOG, reuse_port=share
         )
     except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]
         raise ConfigError(
-            f"[api] listen: {address} cannot be listened on: {error.strerror}. Stop what is there, "
-            "or choose another port (0: any free one)."
+            f"[api] listen: {address} cannot be listened on: {reason}. Stop what is there, or "
+            "choose another port (0: any free one)."
         ) from None
 
 

@@ -27,15 +27,7 @@ HOLD_SECONDS = 50.0
 RESULT_SECONDS = 86400.0
 MAX_BODY = 2000
 
-BODY_SECONDS = 60.0
-
-LIMITS = FrontLimits(
-    region=REGION,
-    body_seconds=BODY_SECONDS,
-    hold_seconds=HOLD_SECONDS,
-    max_body_bytes=MAX_BODY,
-    latch=True,
-)
+LIMITS = FrontLimits(region=REGION, hold_seconds=HOLD_SECONDS, max_body_bytes=MAX_BODY, latch=True)
 
 
 class FrontDesk:

@@ -19,7 +19,7 @@ from dedupd.queue.memory import MemoryQueue
 from dedupd.request import Record, State
 from dedupd.sim.faults import Rule
 from tests.unit.asgi import Exchange, Reply
-from tests.unit.fronts import BODY_SECONDS, HOLD_SECONDS, MAX_BODY, FrontDesk
+from tests.unit.fronts import HOLD_SECONDS, LIMITS, MAX_BODY, FrontDesk
 from tests.unit.site import (
     AUTH,
     HOST,
@@ -872,7 +872,7 @@ class TestBody:
         reply = await replied(begun(exchange))
         assert (reply.status, marks(reply)) == (status, ("false", "released"))
         assert reply.header("connection") == "close"
-        assert site.clock() - began == pytest.approx(BODY_SECONDS, abs=2)
+        assert site.clock() - began == pytest.approx(LIMITS.body_seconds, abs=2)
         assert not records(site)
 
     async def test_a_coding_that_cannot_be_undone_is_refused(
