@@ -72,9 +72,10 @@ $(VENV)/installed-test: $(METADATA) | $(BIN)/python
 	$(PIP) --editable '.[test,lint]'
 	touch $@ $(VENV)/installed
 
-# Tests start engines of their own, on ports of their own; the machine's are not touched.
+# Tests start engines and a HAProxy of their own, on ports of their own; the machine's are not touched.
+# systemd is there for systemd-analyze, which reads the units in etc/.
 $(VENV)/engines: tests/engines/setup | $(BIN)/python
-	tests/engines/setup etcd-server rabbitmq-server
+	tests/engines/setup etcd-server rabbitmq-server haproxy systemd
 	touch $@
 
 $(VENV)/installed-bench: $(METADATA) | $(BIN)/python

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.engines.children import launch
-from tests.nova.call import Answer, call
+from tests.integration.front import Front
 
 DEDUPD = Path(sys.executable).with_name("dedupd")
 START_SECONDS = 60.0
@@ -44,7 +44,7 @@ class NotReady(Exception):
     """It ended, or did not listen in time; the message holds its log."""
 
 
-class Standalone:
+class Standalone(Front):
     """One of them, on a port and in a directory of its own.
 
     Args:
@@ -135,37 +135,21 @@ class Standalone:
         """Let it go on after ``pause``."""
         os.kill(self.pid, signal.SIGCONT)
 
-    def restart(self) -> None:
-        """Kill it, and start it again on the same files and port.
-
-        Raises:
-            NotReady: it did not come back.
-        """
-        self.kill()
-        self.start()
-
     def stop(self) -> int:
         """Let it end in its own time, kill it where it does not; its exit status. Again: 0."""
         return self._end(signal.SIGTERM) if self._process else 0
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        token: str = "demo",
-        client_token: str | None = None,
-        microversion: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Send one request to it; ``path`` begins with /v2.1 or /dedupd."""
-        sent = {"X-Auth-Token": token}
-        if client_token is not None:
-            sent["X-Client-Token"] = client_token
-        if microversion is not None:
-            sent["OpenStack-API-Version"] = f"compute {microversion}"
-        return call(method, self.url + path, body, sent | dict(headers or {}))
+    def wait(self) -> int:
+        """Its exit status when it has ended by itself; it is killed where it does not."""
+        assert self._process
+        try:
+            status = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        self._process = None
+        RUNNING.discard(self)
+        return status
 
     def log(self) -> str:
         """The last lines that it wrote."""
@@ -182,14 +166,7 @@ class Standalone:
         assert self._process
         self._process.send_signal(how)
         self._process.send_signal(signal.SIGCONT)
-        try:
-            status = self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
-        self._process = None
-        RUNNING.discard(self)
-        return status
+        return self.wait()
 
     def _is_ready(self) -> bool:
         try:

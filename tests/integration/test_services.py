@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.integration.simulated import Simulated
-from tests.integration.site import Engines, Site, wait_until
+from tests.integration.site import Engines, Service, Site, wait_until
 from tests.integration.standalone import DEDUPD
 from tests.nova.call import Answer
 
@@ -82,14 +82,20 @@ def test_a_front_of_several_processes_replaces_one_that_dies(scene: Scene) -> No
     front = scene.site.add("api", {"api.workers": "2"})
     front.start()
     scene.site.start(fronts=0, workers=1)
-    before = {child.pid for child in psutil.Process(front.pid).children()}
+    before = processes_of(front)
     assert len(before) == 2
-    psutil.Process(before.pop()).kill()
-    wait_until(lambda: len(psutil.Process(front.pid).children()) == 2)
+    killed = before.pop()
+    psutil.Process(killed).kill()
+    wait_until(lambda: killed not in processes_of(front) and len(processes_of(front)) == 2)
     front.wait_until_ready()
     assert scene.order(1).body == scene.order(1).body
     assert front.stop() == 0
     assert not any(psutil.pid_exists(pid) for pid in before)
+
+
+def processes_of(front: Service) -> set[int]:
+    """The ids of those that serve, or have ended and are not replaced yet."""
+    return {child.pid for child in psutil.Process(front.pid).children()}
 
 
 @pytest.mark.parametrize("kind", ["api", "worker"])

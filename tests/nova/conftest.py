@@ -5,14 +5,39 @@ built, tests fail and say how to build it. What runs when a test fails adds its 
 """
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+import functools
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Protocol
 
 import pytest
 
+from tests.integration.front import Front
+from tests.integration.installation import Installation
+from tests.integration.site import Engines
+from tests.integration.standalone import Standalone
 from tests.nova.cloud import Options, RealKeystone, RealNova
 from tests.nova.program import logs_of_all
 
 StartNova = Callable[[Options], RealNova]
+
+ONE_PROCESS = "one process"
+SERVICES = "services"
+
+
+class StartFront(Protocol):
+    """Starts one more dedupd before a Nova."""
+
+    def __call__(self, nova: str, settings: Mapping[str, str] | None = None) -> Front:
+        """See Standalone and Installation; it has a directory of its own."""
+
+
+class StartArranged(Protocol):
+    """Starts one more dedupd before a Nova, in the arrangement that is named."""
+
+    def __call__(
+        self, arrangement: str, nova: str, settings: Mapping[str, str] | None = None
+    ) -> Front:
+        """See Standalone and Installation; it has a directory of its own."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -75,3 +100,66 @@ def start_nova() -> Iterator[StartNova]:
     """Start one more Nova, with options; it ends with the test."""
     with contextlib.ExitStack() as started:
         yield lambda options: started.enter_context(RealNova(options))
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    """The worker's etcd and RabbitMQ, which every installation shares."""
+    with Engines(tmp_path_factory.mktemp("engines")) as engines:
+        yield engines
+
+
+@pytest.fixture(scope="session", params=[ONE_PROCESS, SERVICES])
+def arrangement(request: pytest.FixtureRequest) -> str:
+    """How dedupd is run: each test that asks for it runs once for each.
+
+    One process; or two fronts and two workers, with etcd and RabbitMQ in between.
+    """
+    return str(request.param)
+
+
+@pytest.fixture
+def start_front(arrangement: str, start_arranged: StartArranged) -> StartFront:
+    """Start dedupd in this arrangement; each ends with the test."""
+    return functools.partial(start_arranged, arrangement)
+
+
+@pytest.fixture(scope="module")
+def start_front_for_module(
+    arrangement: str, start_arranged_for_module: StartArranged
+) -> StartFront:
+    """Start dedupd in this arrangement; each ends with the module's last test."""
+    return functools.partial(start_arranged_for_module, arrangement)
+
+
+@pytest.fixture
+def start_arranged(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartArranged]:
+    """Start dedupd in any arrangement; each ends with the test."""
+    with contextlib.ExitStack() as started:
+        yield _starter(request, tmp_path_factory, started)
+
+
+@pytest.fixture(scope="module")
+def start_arranged_for_module(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartArranged]:
+    """Start dedupd in any arrangement; each ends with the module's last test."""
+    with contextlib.ExitStack() as started:
+        yield _starter(request, tmp_path_factory, started)
+
+
+def _starter(
+    request: pytest.FixtureRequest,
+    directories: pytest.TempPathFactory,
+    started: contextlib.ExitStack,
+) -> StartArranged:
+    def start(arrangement: str, nova: str, settings: Mapping[str, str] | None = None) -> Front:
+        directory = directories.mktemp("dedupd")
+        if arrangement == ONE_PROCESS:
+            return started.enter_context(Standalone(directory, nova, settings))
+        engines: Engines = request.getfixturevalue("engines")
+        return started.enter_context(Installation(directory, nova, engines, settings))
+
+    return start

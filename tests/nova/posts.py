@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from tests.integration.standalone import Standalone
+from tests.integration.front import Front
 from tests.nova.call import Answer
 from tests.nova.cloud import RealNova, Row
 
@@ -153,7 +153,7 @@ KINDS = {**SERVER_KINDS, **KEYPAIR_KINDS}
 class Sender:
     """A caller with a project and a user of its own, so that nobody else's effects are counted."""
 
-    front: Standalone
+    front: Front
     nova: RealNova
     project: str = field(default_factory=lambda: uuid.uuid4().hex)
     user: str = field(default_factory=lambda: f"user-{uuid.uuid4().hex[:12]}")

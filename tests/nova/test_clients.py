@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import StartStandalone
-from tests.integration.standalone import Standalone
+from tests.integration.front import Front
 from tests.nova.cloud import DEMO, RealKeystone, RealNova
+from tests.nova.conftest import StartFront
 from tests.nova.posts import fits
 from tests.nova.program import environment
 from tests.nova.test_service_user import credentials
@@ -29,7 +29,7 @@ class Cloud:
 
     nova: RealNova
     keystone: RealKeystone
-    front: Standalone
+    front: Front
 
     def names(self, prefix: str) -> list[str]:
         """The servers whose names begin so, as Nova tells its administrator."""
@@ -40,16 +40,16 @@ class Cloud:
 def front(
     _worker_nova_behind_keystone: RealNova,
     real_keystone: RealKeystone,
-    start_standalone_for_module: StartStandalone,
-) -> Standalone:
+    start_front_for_module: StartFront,
+) -> Front:
     settings = credentials(real_keystone, "keystone_authtoken", "service_user")
     nova = _worker_nova_behind_keystone
-    return start_standalone_for_module(nova.url, settings | {"nova.send_timeout": "60"})
+    return start_front_for_module(nova.url, settings | {"nova.send_timeout": "60"})
 
 
 @pytest.fixture
 def cloud(
-    nova_behind_keystone: RealNova, real_keystone: RealKeystone, front: Standalone
+    nova_behind_keystone: RealNova, real_keystone: RealKeystone, front: Front
 ) -> Iterator[Cloud]:
     real_keystone.point_compute_at(front.url, nova_behind_keystone.url)
     yield Cloud(nova_behind_keystone, real_keystone, front)

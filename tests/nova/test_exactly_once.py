@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import StartStandalone
-from tests.integration.standalone import Standalone
+from tests.integration.front import Front
 from tests.nova.call import Answer
 from tests.nova.cloud import Fault, Options, RealNova, Row
-from tests.nova.conftest import StartNova
+from tests.nova.conftest import StartFront, StartNova
 from tests.nova.posts import (
     KEYPAIRS,
     REPLAYED,
@@ -40,13 +40,13 @@ PATIENT = {"nova.send_timeout": "60", "nova.max_in_flight": "8"}
 
 
 @pytest.fixture(scope="module")
-def front(_worker_nova: RealNova, start_standalone_for_module: StartStandalone) -> Standalone:
+def front(_worker_nova: RealNova, start_front_for_module: StartFront) -> Front:
     """One that waits for Nova, however busy it is, and sends no more at once than it can take."""
-    return start_standalone_for_module(_worker_nova.url, PATIENT)
+    return start_front_for_module(_worker_nova.url, PATIENT)
 
 
 @pytest.fixture
-def sender(front: Standalone, real_nova: RealNova) -> Iterator[Sender]:
+def sender(front: Front, real_nova: RealNova) -> Iterator[Sender]:
     sender = Sender(front, real_nova)
     yield sender
     sender.clean_up()
@@ -91,11 +91,11 @@ def test_a_replay_has_these_headers_and_the_date(sender: Sender) -> None:
 
 @pytest.mark.timeout(240)
 def test_two_hundred_tokens_make_two_hundred_servers(
-    start_nova: StartNova, start_standalone: StartStandalone
+    start_nova: StartNova, start_front: StartFront
 ) -> None:
     """In a Nova of its own, which would build them for a minute afterwards."""
     nova = start_nova(Options())
-    sender = Sender(start_standalone(nova.url, PATIENT), nova)
+    sender = Sender(start_front(nova.url, PATIENT), nova)
     names = [f"{unique()}-{number}" for number in range(TOKENS)]
     answers: list[Answer] = []
     for start in range(0, TOKENS, 20):
@@ -217,11 +217,12 @@ def test_a_password_is_for_its_owner_only(sender: Sender) -> None:
 @pytest.mark.parametrize("fault", ["503-after", "drop-after", "drop-before"])
 @pytest.mark.parametrize("action", ["reboot", "createImage"])
 def test_an_action_is_sent_once_and_never_again(
-    fault: str, action: str, sender: Sender, start_standalone: StartStandalone
+    fault: str, action: str, real_nova: RealNova, start_standalone: StartStandalone
 ) -> None:
     """Nothing tells later whether it was carried out, so its outcome stays unknown."""
-    nova, name = sender.nova, unique()
+    nova, name = real_nova, unique()
     front = start_standalone(nova.url, {"nova.send_timeout": "2", "nova.settle_seconds": "0"})
+    sender = Sender(front, nova)
     server = sender.post(PLAIN, name, None).json["server"]["id"]
     nova.wait_for_server(server)
     body = {"reboot": {"type": "SOFT"}} if action == "reboot" else {"createImage": {"name": name}}

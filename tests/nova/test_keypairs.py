@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import StartStandalone
-from tests.integration.standalone import Standalone
+from tests.integration.front import Front
 from tests.nova.call import Answer
 from tests.nova.cloud import ADMIN, Fault, RealNova, Row
+from tests.nova.conftest import StartFront
 from tests.nova.posts import KEYPAIRS, Kind, Sender, at_once, fits, public_key
 
 GENERATED = Kind("2.2", KEYPAIRS)
@@ -18,13 +18,13 @@ IMPORTED = Kind("2.92", KEYPAIRS, {"public_key": public_key()})
 
 
 @pytest.fixture(scope="module")
-def front(_worker_nova: RealNova, start_standalone_for_module: StartStandalone) -> Standalone:
+def front(_worker_nova: RealNova, start_front_for_module: StartFront) -> Front:
     settings = {"nova.connect_timeout": "1", "nova.send_timeout": "5", "nova.settle_seconds": "3"}
-    return start_standalone_for_module(_worker_nova.url, settings)
+    return start_front_for_module(_worker_nova.url, settings)
 
 
 @pytest.fixture
-def sender(front: Standalone, real_nova: RealNova) -> Sender:
+def sender(front: Front, real_nova: RealNova) -> Sender:
     return Sender(front, real_nova)
 
 
@@ -115,11 +115,11 @@ def test_a_certificate(sender: Sender) -> None:
 
 
 def test_one_that_may_not_be_deleted_stays_unknown(
-    real_nova: RealNova, start_standalone: StartStandalone
+    real_nova: RealNova, start_front: StartFront
 ) -> None:
     """Its private key is lost and it cannot be made anew: nobody is told that all is well."""
     settings = {"nova.send_timeout": "2", "nova.settle_seconds": "1", "nova.retry_seconds": "1"}
-    sender = Sender(start_standalone(real_nova.url, settings), real_nova)
+    sender = Sender(start_front(real_nova.url, settings), real_nova)
     name = unique()
     forbidden = Fault("403-before", method="DELETE", path="/os-keypairs/", times=1000)
     real_nova.faults(Fault("503-after", path="/os-keypairs$"), forbidden)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import StartStandalone
-from tests.integration.standalone import Standalone
+from tests.integration.front import Front
 from tests.nova.call import Answer
 from tests.nova.cloud import ADMIN, Fault, RealNova
+from tests.nova.conftest import ONE_PROCESS, SERVICES, StartArranged
 from tests.nova.posts import (
     KEYPAIR_KINDS,
     KINDS,
@@ -37,27 +37,33 @@ SERVICE_USER = {
 }
 
 
-@pytest.fixture(scope="module", params=[{}, SERVICE_USER], ids=["caller alone", "service user"])
+ARRANGED = {
+    "one process, caller alone": (ONE_PROCESS, {}),
+    "one process, service user": (ONE_PROCESS, SERVICE_USER),
+    "services, service user": (SERVICES, SERVICE_USER),
+}
+
+
+@pytest.fixture(scope="module", params=ARRANGED.values(), ids=list(ARRANGED))
 def front(
-    request: pytest.FixtureRequest,
-    _worker_nova: RealNova,
-    start_standalone_for_module: StartStandalone,
-) -> Standalone:
+    request: pytest.FixtureRequest, _worker_nova: RealNova, start_arranged_for_module: StartArranged
+) -> Front:
     """One that gives up an answer after 6 s, and believes after 6 more that nothing is coming."""
-    return start_standalone_for_module(_worker_nova.url, request.param)
+    arrangement, settings = request.param
+    return start_arranged_for_module(arrangement, _worker_nova.url, settings)
 
 
 @pytest.fixture
-def sender(front: Standalone, real_nova: RealNova) -> Iterator[Sender]:
+def sender(front: Front, real_nova: RealNova) -> Iterator[Sender]:
     sender = Sender(front, real_nova)
     yield sender
     sender.clean_up()
 
 
 @pytest.fixture(scope="module")
-def usual(_worker_nova: RealNova, start_standalone_for_module: StartStandalone) -> dict[str, Form]:
+def usual(_worker_nova: RealNova, start_arranged_for_module: StartArranged) -> dict[str, Form]:
     """The form of every kind's answer when nothing is lost, however long Nova takes."""
-    patient = start_standalone_for_module(_worker_nova.url, {"nova.send_timeout": "60"})
+    patient = start_arranged_for_module(ONE_PROCESS, _worker_nova.url, {"nova.send_timeout": "60"})
     sender = Sender(patient, _worker_nova)
     answers = sender.post_all(KINDS, f"usual-{uuid.uuid4().hex[:8]}-")
     sender.clean_up()

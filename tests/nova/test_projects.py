@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pytest
 
 from dedupd.api.auth import IDENTITY_HEADERS
-from tests.conftest import StartStandalone
-from tests.integration.standalone import Standalone
+from tests.integration.front import Front
 from tests.nova.call import Answer
 from tests.nova.cloud import ALT_DEMO, DEMO, READER, RealKeystone, RealNova
+from tests.nova.conftest import StartFront
 from tests.nova.posts import SERVERS
 from tests.nova.test_service_user import credentials
 
@@ -24,7 +24,7 @@ class Cloud:
 
     nova: RealNova
     keystone: RealKeystone
-    front: Standalone
+    front: Front
 
     def post(
         self, user: str, name: str, client_token: str, headers: dict[str, str] | None = None
@@ -52,15 +52,15 @@ class Cloud:
 def front(
     _worker_nova_behind_keystone: RealNova,
     real_keystone: RealKeystone,
-    start_standalone_for_module: StartStandalone,
-) -> Standalone:
+    start_front_for_module: StartFront,
+) -> Front:
     settings = credentials(real_keystone, "keystone_authtoken", "service_user")
     nova = _worker_nova_behind_keystone
-    return start_standalone_for_module(nova.url, settings | {"nova.send_timeout": "60"})
+    return start_front_for_module(nova.url, settings | {"nova.send_timeout": "60"})
 
 
 @pytest.fixture
-def cloud(nova_behind_keystone: RealNova, real_keystone: RealKeystone, front: Standalone) -> Cloud:
+def cloud(nova_behind_keystone: RealNova, real_keystone: RealKeystone, front: Front) -> Cloud:
     return Cloud(nova_behind_keystone, real_keystone, front)
 
 
