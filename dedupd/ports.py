@@ -90,13 +90,20 @@ class Store(Protocol):
         """
 
     async def swap(
-        self, before: Record, after: Record, *, result: bytes | None = None, worker: str = ""
+        self,
+        before: Record,
+        after: Record,
+        *,
+        result: bytes | None = None,
+        worker: str = "",
+        gone: str = "",
     ) -> Record | None:
         """Put ``after`` in the place of ``before`` if nothing has changed in between.
 
-        One atomic operation: compares ``before.version`` (and birth), and, where ``worker`` is
-        named, that this worker's lease is alive. ``result`` is stored with it; without one, what
-        is stored stays. A record that has ended loses its payload, a tombstone also its result.
+        One atomic operation: compares ``before.version`` (and birth), and, where they are named,
+        that the lease of ``worker`` is alive, and that the one of ``gone`` is not. ``result`` is
+        stored with it; without one, what is stored stays. A record that has ended loses its
+        payload, a tombstone also its result.
         When a record stops being awaited (it has ended, or is unknown), that is published to
         every ``on_completion``, with the result that was given here.
 
@@ -146,6 +153,21 @@ class Store(Protocol):
 
     async def workers(self) -> list[Worker]:
         """The living leases."""
+
+    async def lead(self, worker_id: str) -> bool:
+        """Make a living worker the leader if no living one is; whether it leads now.
+
+        One atomic operation. It leads until its lease ends or it resigns.
+        """
+
+    async def resign(self, worker_id: str) -> None:
+        """Let another worker lead, if this one does."""
+
+    def on_departure(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` in the event loop with the id of each worker whose lease has ended.
+
+        A hint like ``on_completion``: whoever must know asks for ``workers`` now and then.
+        """
 
 
 class Delivery(Protocol):

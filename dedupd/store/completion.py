@@ -1,4 +1,4 @@
-"""Telling those who wait that a request is no longer awaited."""
+"""Telling those who wait that a request is no longer awaited, or that a worker has gone."""
 
 from __future__ import annotations
 
@@ -33,3 +33,20 @@ class Completions:
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             loop.call_soon(listener, event)
+
+
+class Departures:
+    """Who wants to hear of workers that have gone (see ``Store.on_departure``)."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[str], None]] = []
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Call this one too from now on."""
+        self._listeners.append(listener)
+
+    def departed(self, worker_id: str) -> None:
+        """A worker's lease has ended; listeners hear of it in the loop's next round."""
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            loop.call_soon(listener, worker_id)

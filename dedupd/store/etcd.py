@@ -30,7 +30,7 @@ from dedupd.store.etcd_listing import Listing
 from dedupd.store.etcd_pending import Pending
 from dedupd.store.etcd_ranges import Ranges
 from dedupd.store.etcd_requests import Compare, Transaction, found
-from dedupd.store.etcd_watch import Completions
+from dedupd.store.etcd_watch import Completions, Departures
 from dedupd.store.group_commit import READS, WRITES, GroupCommit, Part
 
 SUPERSEDED = 1
@@ -71,6 +71,7 @@ class EtcdStore:
         self._pending = Pending(self._keys, self._ranges, self._heads)
         self._listing = Listing(self._keys, self._ranges, self._heads, self._pending)
         self._completions = Completions(cluster, self._keys)
+        self._departures = Departures(cluster, self._keys)
 
     async def open(self) -> None:
         """See ``Store.open``."""
@@ -84,13 +85,14 @@ class EtcdStore:
             if self._create:
                 await etcd_quota.warn_of_small_quota(self._cluster)
             self._completions.start()
+            self._departures.start()
         except BaseException:
             await self._cluster.close()
             raise
 
     async def close(self) -> None:
         """See ``Store.close``; what was sent is waited for first."""
-        await self._completions.stop()
+        await asyncio.gather(self._completions.stop(), self._departures.stop())
         await asyncio.gather(self._writes.finish(), self._reads.finish())
         await self._cluster.close()
 
@@ -120,7 +122,13 @@ class EtcdStore:
         return {id_: one for id_, one in pairs if one is not None}
 
     async def swap(
-        self, before: Record, after: Record, *, result: bytes | None = None, worker: str = ""
+        self,
+        before: Record,
+        after: Record,
+        *,
+        result: bytes | None = None,
+        worker: str = "",
+        gone: str = "",
     ) -> Record | None:
         """See ``Store.swap``."""
         if worker and self._leases.has_ended(worker):
@@ -131,7 +139,8 @@ class EtcdStore:
                 return None
             result = head.result
         token = os.urandom(_TOKEN_BYTES)
-        transaction = self._swapping(before, after, token, result, worker)
+        transaction = self._swapping(before, after, token, result)
+        transaction["compare"] += self._leases.compares(worker, gone)
         part = await self._writes.run(before.id, transaction)
         if part.succeeded:
             return _stamped(after, part.revision)
@@ -195,6 +204,18 @@ class EtcdStore:
         """See ``Store.workers``; in the order of their ids."""
         return await self._leases.living()
 
+    async def lead(self, worker_id: str) -> bool:
+        """See ``Store.lead``; only for a lease that this process has registered."""
+        return await self._leases.lead(worker_id)
+
+    async def resign(self, worker_id: str) -> None:
+        """See ``Store.resign``."""
+        await self._leases.resign(worker_id)
+
+    def on_departure(self, listener: Callable[[str], None]) -> None:
+        """See ``Store.on_departure``; hears of the workers of all processes."""
+        self._departures.listen(listener)
+
     def _claiming(
         self, record: Record, payload: bytes, token: bytes, released: Stored | None
     ) -> Transaction:
@@ -215,19 +236,16 @@ class EtcdStore:
         )
 
     def _swapping(
-        self, before: Record, after: Record, token: bytes, result: bytes | None, worker: str
+        self, before: Record, after: Record, token: bytes, result: bytes | None
     ) -> Transaction:
         """The transaction that puts ``after`` in the place of ``before``."""
         keys = self._keys
-        compares = self._unchanged(before)
-        if worker:
-            compares.append(etcd_requests.exists(keys.worker(worker)))
         kept = result if after.state.answered else None
         image = keys.image(after, etcd_keys.encode(after, token, kept))
         success = etcd_requests.changes(keys.image(before), image)
         if before.state.pending and not after.state.pending:
             success.append(etcd_requests.delete(keys.payload(before.id)))
-        return etcd_requests.transaction(compares, success)
+        return etcd_requests.transaction(self._unchanged(before), success)
 
     def _unchanged(self, record: Record) -> list[Compare]:
         """That this version of this life of the record still stands there."""

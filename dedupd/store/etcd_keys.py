@@ -11,6 +11,7 @@ key                               value                                      liv
 ``listing/<project>/<time>/<id>`` the record's birth                         as the record
 ``expiry/<time>/<id>``            nothing                                    as the expiry
 ``workers/<worker>``              the worker's lease, as others see it       as the etcd lease
+``leader``                        the id of the worker that leads or led     until it resigns
 ``meta``                          layout and identity key                    for ever
 ================================= ========================================== ====================
 
@@ -145,6 +146,7 @@ class Keys:
         self.all_listings = root + b"listing/"
         self.all_expiries = root + b"expiry/"
         self.all_workers = root + b"workers/"
+        self.leader = root + b"leader"
 
     def pending(self, record: Record) -> bytes:
         """The head of an awaited record; an empty mark of an unknown one."""

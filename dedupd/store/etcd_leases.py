@@ -11,6 +11,7 @@ import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from grpc import StatusCode
@@ -20,6 +21,7 @@ from dedupd.store import etcd_requests
 from dedupd.store.etcd_cluster import Cluster, Refused
 from dedupd.store.etcd_keys import Keys
 from dedupd.store.etcd_ranges import Ranges
+from dedupd.store.etcd_requests import Compare
 from dedupd.store.etcd_stubs import rpc
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -99,6 +101,42 @@ class Leases:
         workers = [_decode(pair.value) for pair in pairs]
         return [worker for worker in workers if not self.has_ended(worker.id)]
 
+    def compares(self, worker: str, gone: str) -> list[Compare]:
+        """That the lease of ``worker`` is alive, and that of ``gone`` is not, as far as named."""
+        lives = [etcd_requests.exists(self._keys.worker(worker))] if worker else []
+        if not gone or self.has_ended(gone):
+            return lives
+        return [*lives, etcd_requests.is_absent(self._keys.worker(gone))]
+
+    async def lead(self, worker_id: str) -> bool:
+        """See ``Store.lead``."""
+        if worker_id not in self._held or self.has_ended(worker_id):
+            return False
+        key = self._keys.leader
+        standing = await self._ranges.get(key)
+        leader, version = ("", 0) if standing is None else _leader(standing)
+        former, claim = leader, [etcd_requests.put(key, worker_id.encode())]
+        if leader == worker_id:
+            former, claim = "", []
+        unchanged = etcd_requests.is_version(key, version)
+        answer, doubtful = await self._cluster.ask(
+            "KV",
+            "Txn",
+            etcd_requests.message(
+                etcd_requests.transaction([unchanged, *self.compares(worker_id, former)], claim)
+            ),
+        )
+        if doubtful and not answer.succeeded:
+            return await self.lead(worker_id)
+        return bool(answer.succeeded)
+
+    async def resign(self, worker_id: str) -> None:
+        """See ``Store.resign``."""
+        key = self._keys.leader
+        is_leader = etcd_requests.has_value(key, worker_id.encode())
+        request = etcd_requests.transaction([is_leader], [etcd_requests.delete(key)])
+        await self._cluster.ask("KV", "Txn", etcd_requests.message(request))
+
     async def _write(self, held: _Held, *, anew: bool) -> bool:
         """Write the worker's key; False: the lease has ended."""
         key = self._keys.worker(held.worker.id)
@@ -124,3 +162,8 @@ class Leases:
         request = rpc.LeaseRevokeRequest(ID=lease)
         with contextlib.suppress(Refused):
             await self._cluster.ask("Lease", "LeaseRevoke", request)
+
+
+def _leader(pair: Any) -> tuple[str, int]:
+    """Who leads, by the leader's key, and the key's version."""
+    return pair.value.decode(), pair.mod_revision

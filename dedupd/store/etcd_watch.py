@@ -1,17 +1,19 @@
-"""Completions: a watch on the records that are no longer awaited, resumed whatever breaks it.
+"""Watches on etcd: completions and departures, resumed whatever breaks them.
 
 A record's head appears under ``requests/`` in the transaction that ends it, with its answer, so
-that an event is all that a waiting caller needs. A watch that breaks goes on from the revision
-after the last one seen. Where etcd has compacted that away meanwhile, it goes on from what is
-left: what was missed in between is found by the waiters' own slow polls.
+that an event is all that a waiting caller needs. A worker's key vanishes with its lease. A watch
+that breaks goes on from the revision after the last one seen. Where etcd has compacted that away
+meanwhile, it goes on from what is left: what was missed in between is found by the listeners' own
+slow polls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import tenacity
 from grpc import aio
@@ -28,16 +30,22 @@ LOG = log.getLogger(__name__)
 CREATE_SECONDS = 2.0
 """How long etcd may take to begin a watch."""
 
-Listener = Callable[[Stored], None]
+T = TypeVar("T")
 
 
-class Completions:
+class _Watch(ABC, Generic[T]):
     """The events of one prefix, for as long as anybody listens."""
 
-    def __init__(self, cluster: Cluster, keys: Keys) -> None:
+    _SUBJECT: str
+    """What is heard of, for people."""
+
+    _UNWANTED: int
+    """The kind of events that etcd need not send."""
+
+    def __init__(self, cluster: Cluster, prefix: bytes) -> None:
         self._cluster = cluster
-        self._prefix = keys.all_requests
-        self._listeners: list[Listener] = []
+        self._prefix = prefix
+        self._listeners: list[Callable[[T], None]] = []
         self._next = 0
         """The revision from which the watch goes on."""
         self._task: asyncio.Task[None] | None = None
@@ -45,8 +53,12 @@ class Completions:
         self._loop: asyncio.AbstractEventLoop | None = None
         cluster.on_move(self._break)
 
-    def listen(self, listener: Listener) -> None:
-        """See ``Store.on_completion``; may be called outside the loop."""
+    @abstractmethod
+    def _read(self, event: Any) -> T | None:
+        """What an event says, None where it is of no interest."""
+
+    def listen(self, listener: Callable[[T], None]) -> None:
+        """Call this one too from now on; may be called outside the loop."""
         self._listeners.append(listener)
         self._begin()
 
@@ -71,8 +83,9 @@ class Completions:
 
     async def _watch(self) -> None:
         """Watch for ever; cancel to stop."""
+        resuming = RESUMING.copy(before_sleep=self._report)
         while True:
-            await RESUMING.copy()(self._subscribe)
+            await resuming.copy()(self._subscribe)
 
     async def _subscribe(self) -> None:
         """One watch, from where the last one ended until it breaks.
@@ -105,7 +118,7 @@ class Completions:
                 range_end=end_of(self._prefix),
                 start_revision=self._next,
                 progress_notify=True,
-                filters=[rpc.WatchCreateRequest.NODELETE],
+                filters=[self._UNWANTED],
             )
         )
 
@@ -132,43 +145,64 @@ class Completions:
             self._next = response.compact_revision
 
     def _take(self, response: Any) -> None:
-        """Publish the records that a response says are no longer awaited."""
+        """Publish what a response says."""
+        loop = asyncio.get_running_loop()
         for event in response.events:
-            if event.kv.version == 1:  # created; later writes are expiries and resolutions
-                self._publish(event.kv)
+            said = self._read(event)
+            if said is not None:
+                for listener in self._listeners:
+                    loop.call_soon(listener, said)
         # The header may be ahead of events that are still to come, but not of a mere progress.
         newest = response.events[-1].kv if response.events else None
         seen = newest.mod_revision if newest is not None else response.header.revision
         self._next = max(self._next, seen + 1)
-
-    def _publish(self, pair: Any) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            stored = etcd_keys.stored(etcd_keys.decode(pair.value, pair.mod_revision))
-        except ValueError as error:
-            LOG.error("etcd: %s is not one of dedupd's records: %s", pair.key, error)
-            return
-        for listener in self._listeners:
-            loop.call_soon(listener, stored)
 
     def _break(self) -> None:
         """The cluster is asked through another endpoint from now on."""
         if self._call is not None:
             self._call.cancel()
 
+    def _report(self, state: tenacity.RetryCallState) -> None:
+        """Say so once for each outage."""
+        if state.attempt_number == 1 and state.outcome is not None:
+            LOG.warning("%s: %s", self._SUBJECT, state.outcome.exception())
 
-def _report(state: tenacity.RetryCallState) -> None:
-    """Say so once for each outage."""
-    if state.attempt_number == 1 and state.outcome is not None:
-        LOG.warning(
-            "Completions are not heard for now; waiters are told by their own polls: %s",
-            state.outcome.exception(),
-        )
+
+class Completions(_Watch[Stored]):
+    """Records that are no longer awaited; see ``Store.on_completion``."""
+
+    _SUBJECT = "Completions are not heard for now; waiters are told by their own polls"
+    _UNWANTED = rpc.WatchCreateRequest.NODELETE
+
+    def __init__(self, cluster: Cluster, keys: Keys) -> None:
+        super().__init__(cluster, keys.all_requests)
+
+    def _read(self, event: Any) -> Stored | None:
+        pair = event.kv
+        if pair.version != 1:  # created; later writes are expiries and resolutions
+            return None
+        try:
+            return etcd_keys.stored(etcd_keys.decode(pair.value, pair.mod_revision))
+        except ValueError as error:
+            LOG.error("etcd: %s is not one of dedupd's records: %s", pair.key, error)
+            return None
+
+
+class Departures(_Watch[str]):
+    """Workers whose leases have ended; see ``Store.on_departure``."""
+
+    _SUBJECT = "Ends of workers are not heard for now; sweeps find them"
+    _UNWANTED = rpc.WatchCreateRequest.NOPUT
+
+    def __init__(self, cluster: Cluster, keys: Keys) -> None:
+        super().__init__(cluster, keys.all_workers)
+
+    def _read(self, event: Any) -> str:
+        return Keys.last_part(event.kv.key)
 
 
 RESUMING = tenacity.AsyncRetrying(
     retry=tenacity.retry_if_exception_type(StoreUnavailable),
     wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
-    before_sleep=_report,
 )
 """A watch that cannot be begun is tried again for ever."""

@@ -16,7 +16,7 @@ import msgspec
 from dedupd.errors import NotFound
 from dedupd.ports import Depth, Query, Stored, Worker
 from dedupd.request import Record
-from dedupd.store.completion import Completions
+from dedupd.store.completion import Completions, Departures
 
 
 class MemoryStore:
@@ -32,7 +32,9 @@ class MemoryStore:
         self._places: dict[str, int] = {}  # the version of each claim
         self._pending: set[str] = set()
         self._workers: dict[str, Worker] = {}
+        self._leader = ""
         self._completions = Completions()
+        self._departures = Departures()
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -56,11 +58,17 @@ class MemoryStore:
         return {id_: self._requests[id_] for id_ in ids if id_ in self._requests}
 
     async def swap(
-        self, before: Record, after: Record, *, result: bytes | None = None, worker: str = ""
+        self,
+        before: Record,
+        after: Record,
+        *,
+        result: bytes | None = None,
+        worker: str = "",
+        gone: str = "",
     ) -> Record | None:
         """See ``Store.swap``."""
         standing = self._standing(before)
-        if standing is None or (worker and not self._alive(worker)):
+        if standing is None or (worker and not self._alive(worker)) or self._alive(gone):
             return None
         written = Stored(
             self._stamped(after),
@@ -123,11 +131,29 @@ class MemoryStore:
 
     async def retire(self, worker_id: str) -> None:
         """See ``Store.retire``."""
-        self._workers.pop(worker_id, None)
+        if self._workers.pop(worker_id, None) is not None:
+            self._departures.departed(worker_id)
 
     async def workers(self) -> list[Worker]:
         """See ``Store.workers``; in the order of their ids."""
         return [self._workers[id_] for id_ in sorted(self._workers) if self._alive(id_)]
+
+    async def lead(self, worker_id: str) -> bool:
+        """See ``Store.lead``."""
+        if not self._alive(worker_id):
+            return False
+        if not self._alive(self._leader):
+            self._leader = worker_id
+        return self._leader == worker_id
+
+    async def resign(self, worker_id: str) -> None:
+        """See ``Store.resign``."""
+        if self._leader == worker_id:
+            self._leader = ""
+
+    def on_departure(self, listener: Callable[[str], None]) -> None:
+        """See ``Store.on_departure``; a lease that runs out is not heard of."""
+        self._departures.listen(listener)
 
     def _records(self) -> Iterable[Record]:
         return (stored.record for stored in self._requests.values())

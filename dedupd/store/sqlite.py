@@ -21,7 +21,7 @@ from dedupd.errors import DedupdError
 from dedupd.ports import Depth, Query, Stored, StoreUnavailable, Worker
 from dedupd.request import Record
 from dedupd.store import database, statements
-from dedupd.store.completion import Completions
+from dedupd.store.completion import Completions, Departures
 from dedupd.store.group import GroupCommit
 from dedupd.store.scan import Scans
 
@@ -63,7 +63,9 @@ class SqliteStore:
         self._identity_check = identity_check
         self._clock = clock
         self._exclusive = exclusive
+        self._leader = ""
         self._completions = Completions()
+        self._departures = Departures()
         self._opened: _Opened | None = None
 
     async def open(self) -> None:
@@ -120,10 +122,16 @@ class SqliteStore:
             raise StoreUnavailable(f"{self._subject}: {error}.") from error
 
     async def swap(
-        self, before: Record, after: Record, *, result: bytes | None = None, worker: str = ""
+        self,
+        before: Record,
+        after: Record,
+        *,
+        result: bytes | None = None,
+        worker: str = "",
+        gone: str = "",
     ) -> Record | None:
         """See ``Store.swap``."""
-        statement = statements.SWAP_BY_WORKER if worker else statements.SWAP
+        statement = statements.swap(by_worker=bool(worker), of_gone=bool(gone))
         values = statements.columns(after) | {
             "before_version": before.version,
             "before_birth": before.birth,
@@ -131,6 +139,7 @@ class SqliteStore:
             "answered": after.state.answered,
             "result": result,
             "worker": worker,
+            "gone": gone,
         }
 
         def swap(cursor: Cursor, version: int) -> Record | None:
@@ -187,7 +196,8 @@ class SqliteStore:
 
     async def retire(self, worker_id: str) -> None:
         """See ``Store.retire``."""
-        await self._change(statements.RETIRE, lambda: (worker_id,))
+        if await self._change(statements.RETIRE, lambda: (worker_id,)):
+            self._departures.departed(worker_id)
 
     async def workers(self) -> list[Worker]:
         """See ``Store.workers``; in the order of their ids."""
@@ -195,6 +205,26 @@ class SqliteStore:
             lambda cursor: cursor.execute(statements.WORKERS, (self._clock(),)).fetchall()
         )
         return [Worker(*row) for row in rows]
+
+    async def lead(self, worker_id: str) -> bool:
+        """See ``Store.lead``; leadership ends with the process, as the leases do."""
+
+        def lead(cursor: Cursor, _version: int) -> bool:
+            living = {row[0] for row in cursor.execute(statements.WORKERS, (self._clock(),))}
+            if worker_id in living and self._leader not in living:
+                self._leader = worker_id
+            return self._leader == worker_id and worker_id in living
+
+        return await self._use.writes.write(lead)
+
+    async def resign(self, worker_id: str) -> None:
+        """See ``Store.resign``."""
+        if self._leader == worker_id:
+            self._leader = ""
+
+    def on_departure(self, listener: Callable[[str], None]) -> None:
+        """See ``Store.on_departure``; a lease that runs out is not heard of."""
+        self._departures.listen(listener)
 
     @property
     def _use(self) -> _Opened:

@@ -54,8 +54,8 @@ UPDATE requests SET birth = :birth, state = :state, version = :version, expires_
 WHERE id = :id AND version = :before_version AND birth = :before_birth
 """
 
-LEASE_LIVES = "AND EXISTS (SELECT 1 FROM workers WHERE id = :worker AND lease_until > :now)"
-SWAP_BY_WORKER = SWAP + LEASE_LIVES
+LEASE_LIVES = "AND EXISTS (SELECT 1 FROM workers WHERE id = :worker AND lease_until > :now) "
+LEASE_ENDED = "AND NOT EXISTS (SELECT 1 FROM workers WHERE id = :gone AND lease_until > :now)"
 
 FORGET = "DELETE FROM requests WHERE id = ? AND version = ? AND birth = ?"
 
@@ -99,6 +99,11 @@ def columns(record: Record) -> dict[str, object]:
         "expires_at": record.expires_at,
         "record": _encode(stamped(record, 0)),
     }
+
+
+def swap(*, by_worker: bool, of_gone: bool) -> str:
+    """SWAP, on the conditions that are asked for."""
+    return SWAP + LEASE_LIVES * by_worker + LEASE_ENDED * of_gone
 
 
 def read(cursor: Cursor, ids: Iterable[str]) -> dict[str, Stored]:

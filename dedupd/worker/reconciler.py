@@ -60,15 +60,18 @@ class Reconciler:
         self._duplicates = duplicates
 
     async def take_over(self, record: Record) -> Record | None:
-        """Make a SENDING record ours, which fences its old owner off; None: others were faster.
+        """Make a SENDING record ours, which fences its old owner off.
+
+        None: others were faster, or the owner lives.
 
         Raises:
             StoreUnavailable: nobody knows; the sweeper comes back to it.
         """
         ended = request.end_attempt(record, Verdict.AMBIGUOUS, self._clock(), detail="worker gone")
         kept = ended if record.sending.verdict is Verdict.SENDING else record
-        ours = request.take_over(kept, self._lease.worker_id)
-        return await self._store.swap(record, ours, worker=self._lease.worker_id)
+        us = self._lease.worker_id
+        gone = "" if record.owner == us else record.owner
+        return await self._store.swap(record, request.take_over(kept, us), worker=us, gone=gone)
 
     async def decide(self, job: Job) -> Decision:
         """Look until it can be decided; then commit the decision, or say to send again."""

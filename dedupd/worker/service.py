@@ -96,12 +96,14 @@ class WorkerService:
         sweeper = background.pop() if background else None
         if sweeper is not None:
             sweeper.cancel()
+            await asyncio.wait([sweeper])
+            await self._sweeper.resign()
         if self._in_hand:
             await asyncio.wait(self._in_hand.values(), timeout=self._stop_seconds)
         left = [*self._in_hand.values(), *background]
         for task in left:
             task.cancel()
-        await asyncio.gather(*left, *([sweeper] if sweeper else []), return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
         try:
             await self._lease.give_up()
         except StoreUnavailable as error:

@@ -6,6 +6,7 @@ It reads what is pending, never all records.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from dedupd.worker import policies
 LOG = log.getLogger(__name__)
 
 BATCH = 1000
-"""How many expired records are cleared at a time."""
+"""How many expired records are cleared, or queued ones published, at a time."""
 
 MAX_PENDING = 100_000
 """How many pending records one sweep looks at, the oldest first."""
@@ -58,16 +59,32 @@ class Sweeper:
     adopt: Callable[[Record], None]
     revisit: Callable[[Record], None]
     _visits: dict[tuple[str, State], _Visits] = field(default_factory=dict)
+    _departure: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, seconds: float) -> None:
-        """Sweep every ``seconds``, the first time at once; cancel to stop."""
+        """Sweep every ``seconds``, at once the first time and when a worker has gone.
+
+        Cancel to stop.
+        """
         self._started = self.clock()
+        self.store.on_departure(lambda _worker_id: self._departure.set())
         while True:
+            self._departure.clear()
             try:
                 await self.sweep()
             except (StoreUnavailable, QueueUnavailable) as error:
                 LOG.warning("The sweep was broken off: %s", error)
-            await asyncio.sleep(seconds)
+                await self.resign()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._departure.wait()
+
+    async def resign(self) -> None:
+        """Let another worker sweep for all: this one cannot, or will not any more."""
+        try:
+            await self.store.resign(self.worker_id())
+        except StoreUnavailable as error:
+            LOG.info("Leadership was not given up and ends with the lease: %s", error)
 
     async def sweep(self) -> None:
         """One round."""
@@ -76,45 +93,49 @@ class Sweeper:
         self._measure(pending)
         keys = {(record.id, record.state) for record in pending}
         self._visits = {key: visits for key, visits in self._visits.items() if key in keys}
-        leads = self._leads(living)
+        leads = await self.store.lead(self.worker_id())
+        ours = [record for record in pending if self._is_ours(record, leads, living)]
+        self._recover(ours)
         if leads:
             await self._clear()
-        # What is queued comes last: where the broker is away, that breaks the round off.
-        for record in sorted(pending, key=lambda record: record.state is State.QUEUED):
-            ours = leads or record.owner == self.worker_id()
-            if ours and not self.in_hand(record.id):
-                await self._act(record, living)
+        # Last: where the broker is away, that breaks the round off.
+        await self._republish([record for record in ours if record.state is State.QUEUED])
 
-    def _leads(self, living: set[str]) -> bool:
-        """Whether this worker sweeps for all: no living one's id sorts before its own.
+    def _is_ours(self, record: Record, leads: bool, living: set[str]) -> bool:
+        """Whether to see to a record: it is not in hand here, and no other living worker has it."""
+        if self.in_hand(record.id):
+            return False
+        return record.owner == self.worker_id() or (leads and record.owner not in living)
 
-        No election: every action is a compare-and-swap or a repeated hint, so that two leaders
-        for a moment do no harm, and none for a moment only delays.
+    def _recover(self, records: list[Record]) -> None:
+        """Take over what was left SENDING, and look again for what is UNKNOWN and due."""
+        for record in records:
+            if record.state is State.SENDING:
+                self.adopt(record)
+            elif record.state is State.UNKNOWN and self._due(record, policies.REVISIT_SECONDS):
+                self.revisit(record)
+
+    async def _republish(self, queued: list[Record]) -> None:
+        """Publish what was never published, or what the broker may have lost; all at once.
+
+        Raises:
+            QueueUnavailable: the broker is away.
         """
-        return all(self.worker_id() <= other for other in living)
+        due = [record.id for record in queued if self._to_be_published(record)]
+        for start in range(0, len(due), BATCH):
+            await asyncio.gather(*map(self.queue.publish, due[start : start + BATCH]))
 
-    async def _act(self, record: Record, living: set[str]) -> None:
-        """See to a record that is not in hand here, unless another worker has it and lives."""
-        if record.owner in living and record.owner != self.worker_id():
-            return
-        if record.state is State.QUEUED:
-            await self._republish(record)
-        elif record.state is State.SENDING:
-            self.adopt(record)
-        elif self._due(record, policies.REVISIT_SECONDS):
-            self.revisit(record)
-
-    async def _republish(self, record: Record) -> None:
-        """Publish what was never published, or what the broker may have lost.
+    def _to_be_published(self, record: Record) -> bool:
+        """Whether it is time to publish; if so, the next time is later.
 
         At once: what is older than this process, and what was sent before. That came back into
         the queue without a message, from an operator or a worker that died.
         """
         returned = record.created_at < self._started or bool(record.attempts)
-        known = (record.id, record.state) in self._visits
-        if (returned and not known) or self._due(record, (REPUBLISH_SECONDS,)):
+        if returned and (record.id, record.state) not in self._visits:
             self._visit(record)
-            await self.queue.publish(record.id)
+            return True
+        return self._due(record, (REPUBLISH_SECONDS,))
 
     def _due(self, record: Record, pauses: tuple[float, ...]) -> bool:
         """Whether the next pause has passed; the first runs from when it was first seen."""

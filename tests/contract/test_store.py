@@ -523,6 +523,103 @@ class TestLeases:
         assert await store.workers() == [again]
 
 
+class TestDeadWorkers:
+    """What is done in the place of a worker that has gone."""
+
+    WORKER = Worker("w1", "host1", 4711, NOW + 10)
+
+    async def test_nothing_while_it_lives(self, store: Store, clock: Clock) -> None:
+        await store.register(self.WORKER)
+        record = await claimed(store)
+        await clock.elapse(9)
+        assert await store.swap(record, in_state(record, State.SENDING), gone="w1") is None
+        assert await stored(store, record) == Stored(record, b"payload")
+
+    async def test_once_its_time_has_passed(self, store: Store, clock: Clock) -> None:
+        await store.register(self.WORKER)
+        record = await claimed(store)
+        await clock.elapse(10)
+        assert await store.swap(record, in_state(record, State.SENDING), gone="w1") is not None
+
+    async def test_once_it_has_retired(self, store: Store) -> None:
+        await store.register(self.WORKER)
+        record = await claimed(store)
+        await store.retire("w1")
+        assert await store.swap(record, in_state(record, State.SENDING), gone="w1") is not None
+
+    async def test_only_by_one_that_lives(self, store: Store) -> None:
+        await store.register(self.WORKER)
+        record = await claimed(store)
+        after = in_state(record, State.SENDING)
+        assert await store.swap(record, after, worker="w2", gone="w0") is None
+        assert await store.swap(record, after, worker="w1", gone="w0") is not None
+
+    async def test_its_retirement_is_heard(self, store: Store) -> None:
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        store.on_departure(heard.put_nowait)
+        await store.register(self.WORKER)
+        await store.retire("w1")
+        async with asyncio.timeout(DEADLINE):
+            assert await heard.get() == "w1"
+
+
+class TestLeadership:
+    @pytest.fixture(autouse=True)
+    async def _two_workers(self, store: Store) -> None:
+        for name, seconds in (("w1", 10), ("w2", 30)):
+            await store.register(Worker(name, "host", 1, NOW + seconds))
+
+    async def test_the_first_leads_and_goes_on_to(self, store: Store) -> None:
+        assert await store.lead("w2")
+        assert not await store.lead("w1")
+        assert await store.lead("w2")
+
+    async def test_of_many_at_once_exactly_one_leads(self, store: Store) -> None:
+        names = [f"w{number}" for number in range(20)]
+        for name in names:
+            await store.register(Worker(name, "host", 1, NOW + 10))
+        assert sum(await asyncio.gather(*map(store.lead, names))) == 1
+
+    async def test_who_does_not_live_does_not_lead(self, store: Store, clock: Clock) -> None:
+        await clock.elapse(10)
+        assert not await store.lead("w1")
+        assert not await store.lead("w3")
+        assert await store.lead("w2")
+
+    async def test_another_follows_when_the_leader_s_time_has_passed(
+        self, store: Store, clock: Clock
+    ) -> None:
+        assert await store.lead("w1")
+        await clock.elapse(10)
+        assert await store.lead("w2")
+        assert not await store.lead("w1")
+
+    async def test_a_leader_leads_as_long_as_it_is_kept_alive(
+        self, store: Store, clock: Clock
+    ) -> None:
+        assert await store.lead("w1")
+        await clock.elapse(9)
+        assert await store.keep_alive("w1", NOW + 19)
+        await clock.elapse(9)
+        assert not await store.lead("w2")
+        assert await store.lead("w1")
+
+    @pytest.mark.parametrize("way", ["retire", "resign"])
+    async def test_another_follows_at_once_when_the_leader_goes(
+        self, store: Store, way: str
+    ) -> None:
+        assert await store.lead("w1")
+        await getattr(store, way)("w1")
+        assert await store.lead("w2")
+        assert not await store.lead("w1")
+
+    async def test_nobody_resigns_for_another(self, store: Store) -> None:
+        assert await store.lead("w1")
+        await store.resign("w2")
+        assert not await store.lead("w2")
+        assert await store.lead("w1")
+
+
 class TestCancellation:
     async def test_of_some_callers_does_not_disturb_others(self, store: Store) -> None:
         calls = [

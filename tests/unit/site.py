@@ -82,10 +82,16 @@ class TroubledStore(MemoryStore):
         return await super().read(ids)
 
     async def swap(
-        self, before: Record, after: Record, *, result: bytes | None = None, worker: str = ""
+        self,
+        before: Record,
+        after: Record,
+        *,
+        result: bytes | None = None,
+        worker: str = "",
+        gone: str = "",
     ) -> Record | None:
         self._check()
-        written = await super().swap(before, after, result=result, worker=worker)
+        written = await super().swap(before, after, result=result, worker=worker, gone=gone)
         self.news.set()
         if self.lost:
             self.lost -= 1
@@ -120,6 +126,14 @@ class TroubledStore(MemoryStore):
     async def retire(self, worker_id: str) -> None:
         self._check()
         await super().retire(worker_id)
+
+    async def lead(self, worker_id: str) -> bool:
+        self._check()
+        return await super().lead(worker_id)
+
+    async def resign(self, worker_id: str) -> None:
+        self._check()
+        await super().resign(worker_id)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -11,6 +12,8 @@ from dedupd.request import Record
 from dedupd.sim.histories.faults import Fault, Operation
 from dedupd.sim.histories.stage import Node, at_once
 from dedupd.sim.histories.wire import LATENCY, SLOW_SECONDS, Manners, Wire
+
+T = TypeVar("T")
 
 _MANNERS = Manners(
     slow=Fault.STORE_SLOW,
@@ -59,12 +62,18 @@ class HostileStore:
         return await self._wire.exchange(subject, lambda: at_once(self._truth.read(ids)))
 
     async def swap(
-        self, before: Record, after: Record, *, result: bytes | None = None, worker: str = ""
+        self,
+        before: Record,
+        after: Record,
+        *,
+        result: bytes | None = None,
+        worker: str = "",
+        gone: str = "",
     ) -> Record | None:
         """See ``Store.swap``."""
 
         def effect() -> Record | None:
-            swap = self._truth.swap(before, after, result=result, worker=worker)
+            swap = self._truth.swap(before, after, result=result, worker=worker, gone=gone)
             written = at_once(swap)
             if written is not None:
                 self._note(f"{before.state.label} -> {after.state.label}", written)
@@ -102,21 +111,7 @@ class HostileStore:
 
     def on_completion(self, listener: Callable[[Stored], None]) -> None:
         """See ``Store.on_completion``: an event may be lost, come twice or late."""
-        node, process = self._node, self._node.process
-        loop, torment = node.stage.loop, node.stage.torment
-
-        def publish(stored: Stored) -> None:
-            if process is not node.process:
-                return
-            fault, size = torment.draw(node.stream, Operation.EVENT, stored.record.id)
-            if fault is Fault.EVENT_LOST:
-                return
-            delay = SLOW_SECONDS * size if fault is Fault.EVENT_SLOW else LATENCY * size
-            loop.call_later(delay, listener, stored, context=process.context)
-            if fault is Fault.EVENT_REPEATED:
-                loop.call_later(delay + size, listener, stored, context=process.context)
-
-        self._truth.on_completion(publish)
+        self._truth.on_completion(self._troubled(listener, lambda stored: stored.record.id))
 
     async def register(self, worker: Worker) -> None:
         """See ``Store.register``."""
@@ -150,6 +145,38 @@ class HostileStore:
     async def workers(self) -> list[Worker]:
         """See ``Store.workers``."""
         return await self._wire.exchange("", lambda: at_once(self._truth.workers()))
+
+    async def lead(self, worker_id: str) -> bool:
+        """See ``Store.lead``."""
+        return await self._wire.exchange("", lambda: at_once(self._truth.lead(worker_id)))
+
+    async def resign(self, worker_id: str) -> None:
+        """See ``Store.resign``."""
+        await self._wire.exchange("", lambda: at_once(self._truth.resign(worker_id)))
+
+    def on_departure(self, listener: Callable[[str], None]) -> None:
+        """See ``Store.on_departure``: an event may be lost, come twice or late."""
+        self._truth.on_departure(self._troubled(listener, lambda worker_id: worker_id))
+
+    def _troubled(
+        self, listener: Callable[[T], None], subject: Callable[[T], str]
+    ) -> Callable[[T], None]:
+        """A listener whose events suffer faults, for as long as this process lives."""
+        node, process = self._node, self._node.process
+        loop, torment = node.stage.loop, node.stage.torment
+
+        def publish(event: T) -> None:
+            if process is not node.process:
+                return
+            fault, size = torment.draw(node.stream, Operation.EVENT, subject(event))
+            if fault is Fault.EVENT_LOST:
+                return
+            delay = SLOW_SECONDS * size if fault is Fault.EVENT_SLOW else LATENCY * size
+            loop.call_later(delay, listener, event, context=process.context)
+            if fault is Fault.EVENT_REPEATED:
+                loop.call_later(delay + size, listener, event, context=process.context)
+
+        return publish
 
     def _lease(self, worker: Worker, seconds: float) -> Worker:
         """The lease as the store measures it."""

@@ -119,3 +119,42 @@ async def test_whoever_finds_its_own_time_past_tells_the_others(join: Join) -> N
     assert await living.keep_alive("w1", time.time())
     assert not await living.keep_alive("w1", time.time() + 60)
     assert await other.workers() == []
+
+
+async def test_a_dead_worker_s_end_is_heard_by_the_others(join: Join) -> None:
+    dead, other = await join(), await join()
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    other.on_departure(heard.put_nowait)
+    await dead.register(lease := worker())
+    async with asyncio.timeout(DEADLINE):
+        assert await heard.get() == "w1"
+    assert time.time() >= lease.lease_until
+    assert await other.workers() == []
+
+
+async def test_a_dead_leader_is_followed(join: Join) -> None:
+    dead, other = await join(), await join()
+    await dead.register(worker())
+    await other.register(Worker("w2", "host2", 1, time.time() + 60))
+    assert await dead.lead("w1")
+    assert not await other.lead("w2")
+    async with asyncio.timeout(DEADLINE):
+        while not await other.lead("w2"):  # noqa: ASYNC110 # etcd's clock has no event
+            await asyncio.sleep(0.02)
+    assert not await dead.lead("w1")
+
+
+async def test_only_what_a_dead_worker_had_is_taken_over(join: Join) -> None:
+    first, other = await join(), await join()
+    await first.register(worker())
+    await other.register(Worker("w2", "host2", 1, time.time() + 60))
+    _, stored = await other.claim(make_record(), b"")
+    sending = request.begin_send(stored.record, "w1", NOW, 120)
+    standing = await first.swap(stored.record, sending, worker="w1")
+    assert standing is not None
+    taken = request.take_over(standing, "w2")
+    assert await other.swap(standing, taken, worker="w2", gone="w1") is None
+    async with asyncio.timeout(DEADLINE):
+        while any(each.id == "w1" for each in await other.workers()):  # noqa: ASYNC110 # no event
+            await asyncio.sleep(0.02)
+    assert await other.swap(standing, taken, worker="w2", gone="w1") is not None

@@ -88,20 +88,24 @@ class BothStores(RuleBasedStateMachine):
         expiry=st.none() | SECONDS,
         result=st.none() | BLOBS,
         worker=st.just("") | WORKERS,
+        gone=st.just("") | WORKERS,
     )
     def swap(
-        self, twins: Twins, state: State, expiry: int | None, result: bytes | None, worker: str
+        self,
+        twins: Twins,
+        state: State,
+        expiry: int | None,
+        result: bytes | None,
+        worker: str,
+        gone: str,
     ) -> Twins:
         if state.pending and not (twins[0].state.pending or self.REVIVES):
             return twins
         expires_at = None if expiry is None else NOW + expiry
+        named: Any = {"result": result, "worker": worker, "gone": gone}
         one, other = self.both(
-            self.subject.swap(
-                twins[0], changed(twins[0], state, expires_at), result=result, worker=worker
-            ),
-            self.memory.swap(
-                twins[1], changed(twins[1], state, expires_at), result=result, worker=worker
-            ),
+            self.subject.swap(twins[0], changed(twins[0], state, expires_at), **named),
+            self.memory.swap(twins[1], changed(twins[1], state, expires_at), **named),
         )
         if one is None or other is None:
             assert one is other
@@ -131,6 +135,15 @@ class BothStores(RuleBasedStateMachine):
     @rule(worker=WORKERS)
     def retire(self, worker: str) -> None:
         self.both(self.subject.retire(worker), self.memory.retire(worker))
+
+    @rule(worker=WORKERS)
+    def lead(self, worker: str) -> None:
+        one, other = self.both(self.subject.lead(worker), self.memory.lead(worker))
+        assert one == other
+
+    @rule(worker=WORKERS)
+    def resign(self, worker: str) -> None:
+        self.both(self.subject.resign(worker), self.memory.resign(worker))
 
     @rule(seconds=SECONDS)
     def elapse(self, seconds: int) -> None:

@@ -245,7 +245,7 @@ class TestMany:
             (statements.DEPTH, "requests_pending"),
             (statements.OVERDUE, "requests_by_expiry"),
             (statements.SWAP, "requests_by_id"),
-            (statements.SWAP_BY_WORKER, "requests_by_id"),
+            (statements.swap(by_worker=True, of_gone=True), "requests_by_id"),
             (statements.FORGET, "requests_by_id"),
         ],
     )
@@ -286,7 +286,7 @@ def _values(statement: str) -> tuple[object, ...] | dict[str, object]:
     """Something for each of a statement's parameters."""
     if ":" in statement:
         names = "version state birth before_version before_birth expires_at record pending"
-        more = "answered tombstone result id worker now"
+        more = "answered tombstone result id worker gone now"
         return dict.fromkeys(f"{names} {more}".split())
     return (None,) * statement.count("?")
 

@@ -431,13 +431,13 @@ class TestTheRaceForTheCommit:
         swap = site.store.swap
 
         async def adopted_by_another(
-            before: Record, after: Record, *, result: bytes | None = None, worker: str = ""
+            before: Record, after: Record, *, result: bytes | None = None, **named: Any
         ) -> Record | None:
             if after.state is State.DONE and after.resource:
                 known = msgspec.structs.replace(after.resource, link="/elsewhere")
                 theirs = msgspec.structs.replace(after, resource=known)
                 await swap(before, theirs, result=result)
-            return await swap(before, after, result=result, worker=worker)
+            return await swap(before, after, result=result, **named)
 
         site.store.swap = adopted_by_another  # type: ignore[method-assign]
         crew, job = await taken_up(site)

@@ -393,6 +393,19 @@ class TestStop:
         assert not await site.store.workers()
         assert list(site.broker.waiting) == [later.id]
 
+    async def test_another_leads_while_it_finishes(self, site: Site, start: Start) -> None:
+        site.cloud.torment(Rule(fault="delay-after", method="POST", seconds=STOP_SECONDS - 1))
+        crew = await start()
+        await site.submitted()
+        await site.until(lambda: bool(site.cloud.posts()))
+        other = await start()
+        assert not await site.store.lead(other.lease.worker_id)
+        stopping = asyncio.create_task(crew.service.stop())
+        await asyncio.sleep(0.1)
+        assert await site.store.lead(other.lease.worker_id)
+        assert len(await site.store.workers()) == 2
+        await stopping
+
     async def test_what_takes_longer_is_handed_back(self, site: Site, start: Start) -> None:
         site.cloud.torment(Rule(fault="delay-after", method="POST", seconds=STOP_SECONDS + 5))
         crew = await start()

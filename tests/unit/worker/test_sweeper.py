@@ -68,7 +68,8 @@ class Swept:
 
 @pytest.fixture
 async def swept(site: Site) -> AsyncIterator[Swept]:
-    """Started by the test, ended here."""
+    """Started by the test, ended here; its worker lives."""
+    await alive(site, US)
     swept = Swept(site)
     yield swept
     await swept.stop()
@@ -186,7 +187,6 @@ class TestSending:
         self, site: Site, swept: Swept, owner: str
     ) -> None:
         """US: this worker wrote SENDING and then did not send."""
-        await alive(site, US)
         record = await in_state(site, 1, State.SENDING, owner)
         await swept.start()
         await asyncio.sleep(0.1)
@@ -207,8 +207,17 @@ class TestSending:
         await asyncio.sleep(1)
         await site.store.retire(OTHER)
         began = site.clock()
-        await asyncio.sleep(SWEEP_SECONDS)
-        assert times(swept.adopted, began)[0] <= SWEEP_SECONDS
+        await asyncio.sleep(SWEEP_SECONDS / 10)
+        assert times(swept.adopted, began) == [0]
+
+    async def test_when_it_dies_unheard_it_is_adopted_by_the_next_sweep(
+        self, site: Site, swept: Swept
+    ) -> None:
+        await site.store.register(Worker(OTHER, "host", 1, site.clock() + 10))
+        await in_state(site, 1, State.SENDING, OTHER)
+        await swept.start()
+        await asyncio.sleep(10 + SWEEP_SECONDS)
+        assert len(swept.adopted) == 1
 
     async def test_what_is_in_hand_here_is_left_alone(self, site: Site, swept: Swept) -> None:
         record = await in_state(site, 1, State.SENDING, US)
@@ -216,6 +225,45 @@ class TestSending:
         await swept.start()
         await asyncio.sleep(100)
         assert not swept.adopted
+
+
+class TestLeadership:
+    async def test_who_does_not_lead_sees_to_its_own_only(self, site: Site, swept: Swept) -> None:
+        await alive(site, OTHER)
+        assert await site.store.lead(OTHER)
+        own = await in_state(site, 1, State.SENDING, US)
+        await in_state(site, 2, State.SENDING, DEAD)
+        await in_state(site, 3, State.UNKNOWN)
+        released = await in_state(site, 4, State.RELEASED)
+        await swept.start()
+        await asyncio.sleep(100)
+        assert {id_ for _, id_ in swept.adopted} == {own.id}
+        assert not swept.revisited
+        assert await site.stored(released)
+
+    async def test_it_follows_at_once_when_the_leader_has_gone(
+        self, site: Site, swept: Swept
+    ) -> None:
+        await alive(site, OTHER)
+        assert await site.store.lead(OTHER)
+        orphan = await in_state(site, 1, State.SENDING, OTHER)
+        await swept.start()
+        await asyncio.sleep(1)
+        assert not swept.adopted
+        began = site.clock()
+        await site.store.retire(OTHER)
+        await asyncio.sleep(SWEEP_SECONDS / 10)
+        assert [id_ for _, id_ in swept.adopted] == [orphan.id]
+        assert times(swept.adopted, began) == [0]
+
+    async def test_who_cannot_publish_lets_another_lead(self, site: Site, swept: Swept) -> None:
+        await in_state(site, 1, State.QUEUED)
+        await asyncio.sleep(1)
+        await swept.start()
+        swept.queue.drop()
+        await asyncio.sleep(0.1)
+        await alive(site, OTHER)
+        assert await site.store.lead(OTHER)
 
 
 class TestUnknown:
