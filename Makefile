@@ -51,7 +51,8 @@ sample: $(VENV)/installed ## write etc/dedupd.conf anew, from the options
 	$(BIN)/python -m dedupd.conf.sample > etc/dedupd.conf.new
 	mv etc/dedupd.conf.new etc/dedupd.conf
 
-bench: $(VENV)/installed-bench ## measure against the peers; docs/performance.md explains
+bench: $(VENV)/installed-bench $(VENV)/engines ## measure against the peers; docs/performance.md explains
+	tests/engines/setup redis-server
 	$(BIN)/python -m bench
 
 clean: ## remove what building and testing leave; the environments too

@@ -18,12 +18,13 @@ from rich.console import Console
 from bench.chain import chain
 from bench.compare import MODES, Plan, compare
 from bench.processes import ROOT, SUBJECTS
+from bench.queues import queues
 from bench.records import stored
 from bench.room import room
 from bench.waiters import waiters
 
 TABLE_WIDTH = 130
-PARTS = ("compare", "waiters", "records", "chain", "room")
+PARTS = ("compare", "waiters", "records", "chain", "queues", "room")
 
 
 def arguments() -> argparse.Namespace:
@@ -65,7 +66,7 @@ def main() -> None:
     rounds = options.rounds or (2 if options.quick else 5)
     seconds = options.seconds or (1.0 if options.quick else 4.0)
     number = options.records or (50_000 if options.quick else 1_000_000)
-    if "compare" in options.parts and not options.no_peers:
+    if {"compare", "queues"} & {*options.parts} and not options.no_peers:
         subprocess.run([ROOT / "bench/peers/setup"], check=True)
     found: dict[str, Any] = {"machine": machine()}
     console.print(found["machine"])
@@ -79,6 +80,7 @@ def main() -> None:
             directory,
             console,
         ),
+        "queues": lambda directory: queues(rounds, seconds, directory, console),
         "room": lambda directory: room(5 * seconds, directory, console),
         "records": lambda directory: stored((1000, number), rounds, seconds, directory, console),
     }

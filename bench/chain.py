@@ -54,6 +54,7 @@ class Chain:
     """A site that grows as the steps ask, and what was measured of it."""
 
     site: Site
+    stub: Service
     seconds: float
 
     def measure(self, step: Step) -> Measurement:
@@ -61,17 +62,17 @@ class Chain:
         while len(self.site.fronts) < step.each:
             self.site.add("worker")
             self.site.add("api")
-        before = effects(self.site.stub)
-        processes = self.site.processes
+        before = effects(self.stub)
+        processes = self.site.processes | {self.stub.pid: "stub"}
         measured = step.cell.load(self.site.urls, list(processes), self.seconds * step.share)
-        measured["surplus"] = effects(self.site.stub) - before - measured["effects"]
+        measured["surplus"] = effects(self.stub) - before - measured["effects"]
         measured["each"] = step.each
         measured["cpu"] = by_kind(processes, measured)
         return measured
 
     def direct(self) -> Measurement:
         """The stub by itself, from one connection."""
-        return DIRECT.load([self.site.stub.url], [], min(3.0, self.seconds))
+        return DIRECT.load([self.stub.url], [], min(3.0, self.seconds))
 
 
 def by_kind(processes: dict[int, str], measured: Measurement) -> dict[str, float]:
@@ -88,7 +89,8 @@ def chain(
     """Measures, prints the table, and returns all there is to keep."""
     with Services(directory) as services, progress(console) as shown:
         task = shown.add_task("the engines start", total=len(STEPS))
-        running = Chain(Site(services, directory / "chain"), seconds)
+        stub = services.stub()
+        running = Chain(Site(services, directory / "chain", stub.url), stub, seconds)
         direct = running.direct()
         rows = []
         for step in STEPS:

@@ -60,7 +60,7 @@ def room(seconds: float, directory: Path, console: Console) -> dict[str, Any]:
     """Measures, prints the table, and returns all there is to keep."""
     with Services(directory) as services, progress(console) as shown:
         shown.add_task("server creates leave their records", total=None)
-        site = Site(services, directory / "room")
+        site = Site(services, directory / "room", services.stub().url)
         member = Member(site.etcd.endpoints[0])
         before = member.settled()
         MANY.load(site.urls, [], seconds)

@@ -1,4 +1,4 @@
-"""A whole site on one machine: etcd, RabbitMQ, a stub for Nova, and as many fronts and workers.
+"""A whole site on one machine: etcd, RabbitMQ, and as many fronts and workers as one likes.
 
 The engines are Debian's, started as the tests start them: on loopback, with ports and directories
 of their own. Their files lie in memory or on a disk, as the directory does that is given.
@@ -41,16 +41,16 @@ class Site:
     Args:
         services: Where the processes belong.
         directory: Where the engines' data and the configuration lie; new.
+        nova: The endpoint behind it.
         fronts, workers: How many of each.
     """
 
     def __init__(
-        self, services: Services, directory: Path, *, fronts: int = 1, workers: int = 1
+        self, services: Services, directory: Path, nova: str, *, fronts: int = 1, workers: int = 1
     ) -> None:
         directory.mkdir()
         self._services = services
         self._directory = directory
-        self.stub = services.stub()
         self.etcd = EtcdServer(directory / "etcd")
         services.enter_context(self.etcd)
         (directory / "rabbitmq").mkdir()
@@ -62,7 +62,7 @@ class Site:
             etcd=",".join(self.etcd.endpoints),
             broker=self.broker.url,
             keys=keys,
-            nova=self.stub.url,
+            nova=nova,
         )
         self._config.write_text(text)
         self.workers = [self._start("worker", number) for number in range(workers)]
@@ -75,19 +75,27 @@ class Site:
 
     @property
     def processes(self) -> dict[int, str]:
-        """What each process is, the load generator excepted."""
+        """What each process is."""
         return {
             **dict.fromkeys((front.pid for front in self.fronts), "front"),
             **dict.fromkeys((worker.pid for worker in self.workers), "worker"),
             self.etcd.members[0].pid: "etcd",
             self.broker.pid: "RabbitMQ",
-            self.stub.pid: "stub",
         }
 
     def add(self, kind: str) -> None:
         """One more front (``api``) or ``worker``."""
         running = self.fronts if kind == "api" else self.workers
         running.append(self._start(kind, len(running)))
+
+    def kill_worker(self) -> None:
+        """kill -9 of the first worker."""
+        self.workers[0].process.kill()
+        self.workers[0].process.wait()
+
+    def start_worker(self) -> None:
+        """Another one in its place."""
+        self.workers[0] = self._start("worker", len(self.workers))
 
     def _start(self, kind: str, number: int) -> Service:
         port = free_port()
