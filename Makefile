@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 NOVA ?=
+MINUTES ?= 5
+SEED ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --timeout 60 install --quiet
@@ -17,7 +19,7 @@ PURE := dedupd/request.py,dedupd/token.py,dedupd/fingerprint.py,dedupd/outcome.p
 # Root installs Debian packages by itself; anyone else through sudo, where there is one.
 APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get --yes
 
-.PHONY: help run demo test unit lint format sample bench clean
+.PHONY: help run demo test unit chaos lint format sample bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -37,6 +39,11 @@ test: $(VENV)/installed-test $(VENV)/engines ## every test, the real Nova's incl
 
 unit: $(VENV)/installed-test $(VENV)/engines ## the quick tests only, without the real Nova
 	$(BIN)/pytest -n auto --dist loadfile $(wildcard tests/unit tests/contract)
+
+chaos: $(VENV)/installed-test $(VENV)/engines ## torment it on real engines: MINUTES=5, SEED=any, NOVA=real
+	$(if $(filter real,$(NOVA)),PYTHON='$(PYTHON)' tests/nova/real/setup)
+	exec $(BIN)/python -m tests.chaos --minutes '$(MINUTES)' \
+		$(if $(SEED),--seed '$(SEED)') $(if $(NOVA),--nova '$(NOVA)')
 
 lint: $(VENV)/installed-test ## ruff and mypy --strict
 	$(BIN)/ruff check

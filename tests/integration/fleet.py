@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ _PATIENCE = (0.5, 4.0)
 """Between how many seconds, at random, a client gives up one try."""
 
 _PAUSE = (0.01, 0.1)
-"""And between two tries."""
+"""And between two tries, unless a fleet has other manners."""
 
 _IDLE = (0.0, 0.2)
 """And between two orders."""
@@ -79,16 +80,20 @@ class Fleet:
         urls: The fronts'; each try goes to one of them, by chance.
         headers: What they all send.
         chance: Where their impatience comes from.
+        pause: Between how many seconds, at random, a client waits before it tries again.
     """
 
     urls: Sequence[str]
     headers: Mapping[str, str]
     chance: random.Random
+    pause: tuple[float, float] = _PAUSE
     answers: dict[Order, list[Answer]] = field(default_factory=dict)
     """Every answer that ended an order's repeats."""
     open: dict[Order, str] = field(default_factory=dict)
     """Orders without an answer so far, and what came of their last try."""
     tries: int = 0
+    answered: list[float] = field(default_factory=list)
+    """When (``time.monotonic``) there was an answer, ascending."""
     unexpected: list[str] = field(default_factory=list)
 
     async def work(self, orders: Iterator[Order], clients: int, stop: asyncio.Event) -> None:
@@ -121,8 +126,9 @@ class Fleet:
         while True:
             answer = await self._try(session, order)
             if answer is not None:
+                self.answered.append(time.monotonic())
                 return answer
-            await asyncio.sleep(self.chance.uniform(*_PAUSE))
+            await asyncio.sleep(self.chance.uniform(*self.pause))
 
     async def _try(self, session: aiohttp.ClientSession, order: Order) -> Answer | None:
         """One try; None: it was not answered yet."""
@@ -165,8 +171,8 @@ class Catalogue:
     image: str
     flavor: str
     network: str
-    server_id: str
-    """A server that images are made of."""
+    server_id: str | None
+    """A server that images are made of; None: none are."""
     public_key: str
     """What is imported."""
 
@@ -179,8 +185,9 @@ class Catalogue:
             self._server("2.96", return_reservation_id=True): 0.05,
             self._keypair("2.92", public_key=self.public_key): 0.10,
             self._keypair("2.2"): 0.05,
-            self._snapshot("2.96"): 0.10,
         }
+        if self.server_id is not None:
+            kinds[self._snapshot("2.96", self.server_id)] = 0.10
         makers, weights = list(kinds), list(kinds.values())
         for number in itertools.count():
             yield chance.choices(makers, weights)[0](f"{series}-{number}")
@@ -207,9 +214,9 @@ class Catalogue:
 
         return order
 
-    def _snapshot(self, microversion: str) -> Maker:
+    def _snapshot(self, microversion: str, server_id: str) -> Maker:
         """Of a server: no probe finds it again, so its outcome may stay unknown."""
-        path = f"/v2.1/servers/{self.server_id}/action"
+        path = f"/v2.1/servers/{server_id}/action"
 
         def order(name: str) -> Order:
             body = {"createImage": {"name": name}}

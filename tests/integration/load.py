@@ -6,12 +6,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.integration.fleet import Catalogue, Fleet, Order
-from tests.integration.simulated import Rule, Simulated
+from tests.integration.simulated import Rule
 from tests.nova.call import call
 
 ANSWER_SECONDS = 60.0
@@ -67,7 +68,20 @@ async def working(fleet: Fleet, orders: Iterator[Order], clients: int) -> AsyncI
             work.cancel()
 
 
-def stocked(nova: Simulated) -> Catalogue:
+class Stock(Protocol):
+    """A Nova, and what servers are made of there."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def image(self) -> str: ...
+    @property
+    def flavor(self) -> str: ...
+    @property
+    def network(self) -> str: ...
+
+
+def stocked(nova: Stock) -> Catalogue:
     """A server to make images of, and a key to import."""
     server = {"name": "model", "imageRef": nova.image, "flavorRef": nova.flavor}
     headers = {"X-Auth-Token": USER}

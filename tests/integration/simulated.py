@@ -60,11 +60,7 @@ class Simulated:
 
     def struck(self, rules: list[Rule]) -> Counter[str]:
         """How often each fault befell a request since ``rules`` were set."""
-        left = call("GET", f"{self.url}/__fault__").json["rules"]
-        found: Counter[str] = Counter()
-        for before, after in zip(rules, left, strict=True):
-            found[f"{before['method']} {before['fault']}"] += before["times"] - after["times"]
-        return found
+        return struck(rules, call("GET", f"{self.url}/__fault__").json["rules"])
 
     def ledger(self) -> list[Effect]:
         """Everything that took effect, in order."""
@@ -76,3 +72,11 @@ class Simulated:
         answer = call("GET", f"{self.url}/v2.1/os-keypairs", headers={"X-Auth-Token": user})
         rows = [row["keypair"] for row in answer.json["keypairs"]]
         return {row["name"]: row["public_key"] for row in rows}
+
+
+def struck(rules: list[Rule], left: list[Rule]) -> Counter[str]:
+    """How often each fault was used: the rules as they were set, and what is left of them."""
+    found: Counter[str] = Counter()
+    for before, after in zip(rules, left, strict=True):
+        found[f"{before['method']} {before['fault']}"] += before["times"] - after["times"]
+    return found

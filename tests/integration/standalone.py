@@ -87,6 +87,11 @@ class Standalone(Front):
         assert self._process
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended, by itself or otherwise."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Launch it and wait until it answers.
 
@@ -113,7 +118,7 @@ class Standalone(Front):
         """
         assert self._process
         deadline = time.monotonic() + seconds
-        while not self._is_ready():
+        while not self.is_ready():
             status = self._process.poll()
             if status is not None or time.monotonic() > deadline:
                 raise NotReady(f"dedupd is not ready (status {status})\n{self.log()}")
@@ -134,6 +139,13 @@ class Standalone(Front):
     def resume(self) -> None:
         """Let it go on after ``pause``."""
         os.kill(self.pid, signal.SIGCONT)
+
+    def is_ready(self) -> bool:
+        """Whether it says that it can do its work."""
+        try:
+            return self.call("GET", "/healthz/ready").status == 200
+        except (OSError, http.client.HTTPException):
+            return False
 
     def stop(self) -> int:
         """Let it end in its own time, kill it where it does not; its exit status. Again: 0."""
@@ -167,12 +179,6 @@ class Standalone(Front):
         self._process.send_signal(how)
         self._process.send_signal(signal.SIGCONT)
         return self.wait()
-
-    def _is_ready(self) -> bool:
-        try:
-            return self.call("GET", "/healthz/ready").status == 200
-        except (OSError, http.client.HTTPException):
-            return False
 
 
 def logs_of_all() -> list[tuple[str, str]]:

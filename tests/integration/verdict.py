@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.integration.fleet import Answer, Fleet, Order
 from tests.integration.load import USER
-from tests.integration.simulated import Effect, Simulated
+from tests.integration.simulated import Effect
 
 
 class Wrong(enum.Enum):
@@ -27,6 +28,31 @@ class Wrong(enum.Enum):
     OTHER = "other failures"
 
 
+class Ledger(Protocol):
+    """What can be counted in a Nova."""
+
+    def ledger(self) -> list[Effect]:
+        """Everything that took effect."""
+
+    def keypairs(self, user: str) -> dict[str, str]:
+        """The public keys of a user, by name."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One thing that must never be; of an order, or of the fleet (None)."""
+
+    wrong: Wrong
+    order: Order | None
+    told: str
+
+    def __str__(self) -> str:
+        if self.order is None:
+            return f"{self.wrong.value}: {self.told}"
+        kind = f"{self.order.kind} {self.order.microversion}"
+        return f"{self.wrong.value}: {self.order.client_token} ({kind}): {self.told}"
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What became of a fleet's orders."""
@@ -34,77 +60,92 @@ class Verdict:
     tokens: int
     tries: int
     """POSTs of clients."""
-    found: tuple[tuple[Wrong, str], ...]
+    found: tuple[Violation, ...]
 
     @classmethod
-    def of(cls, fleet: Fleet, nova: Simulated) -> Verdict:
+    def of(cls, fleet: Fleet, nova: Ledger) -> Verdict:
         """From what the clients were told, and what Nova says that took effect."""
         found = wrong(fleet, nova.ledger(), nova.keypairs(USER))
         return cls(len(fleet.answers), fleet.tries, tuple(found))
 
     def __str__(self) -> str:
         """The figures in one line."""
-        counts = Counter(kind for kind, _ in self.found)
-        return (
-            f"{self.tokens} tokens, {self.tries} POSTs of clients; "
-            f"{', '.join(f'{kind.value}: {counts[kind]}' for kind in Wrong)}"
-        )
+        counts = ", ".join(f"{wrong.value}: {count}" for wrong, count in self.counts.items())
+        return f"{self.tokens} tokens, {self.tries} POSTs of clients; {counts}"
+
+    @property
+    def counts(self) -> dict[Wrong, int]:
+        """How much of each must never be."""
+        counts = Counter(violation.wrong for violation in self.found)
+        return {wrong: counts[wrong] for wrong in Wrong}
 
     @property
     def told(self) -> str:
         """All that is wrong, one a line."""
-        return "\n".join(f"{kind.value}: {told}" for kind, told in self.found)
+        return "\n".join(map(str, self.found))
 
 
-def wrong(
-    fleet: Fleet, ledger: list[Effect], keypairs: dict[str, str]
-) -> Iterator[tuple[Wrong, str]]:
+def wrong(fleet: Fleet, ledger: list[Effect], keypairs: dict[str, str]) -> Iterator[Violation]:
     """Everything that is: of the whole fleet, then order by order."""
     for told in fleet.unexpected:
-        yield Wrong.OTHER, told
+        yield Violation(Wrong.OTHER, None, told)
     for order, told in fleet.open.items():
-        yield Wrong.LOST, f"{order.client_token}: not answered; the last try: {told}"
+        yield Violation(Wrong.LOST, order, f"not answered; the last try: {told}")
     effects = Effects(ledger)
     for order, answers in fleet.answers.items():
         for kind, told in wrong_of(order, answers, effects, keypairs):
-            yield kind, f"{order.client_token} ({order.kind} {order.microversion}): {told}"
+            yield Violation(kind, order, told)
 
 
 def wrong_of(
     order: Order, answers: list[Answer], effects: Effects, keypairs: dict[str, str]
 ) -> Iterator[tuple[Wrong, str]]:
     """What is wrong with one order."""
-    made, surviving = effects.of(order)
-    if surviving > 1 or (made > 1 and not order.regenerated):
-        yield Wrong.DUPLICATES, f"made {made} times, {surviving} are left"
+    for name in order.names:
+        made, left = effects.made(order.kind, name), effects.left(order.kind, name)
+        if left > 1 or (made > 1 and not order.regenerated):
+            yield Wrong.DUPLICATES, f"{name} was made {made} times, {left} are left"
     if len(set(answers)) > 1:
         yield Wrong.DIFFERING, f"{set(answers)}"
     answer = answers[0]
     if answer.unknown and order.probed:
         yield Wrong.LOST, "unknown, though there is a probe for it"
-    if surviving < 1 and not answer.unknown:
-        yield Wrong.LOST, f"answered {answer.status}, but nothing is there"
+    missing = [name for name in order.names if not effects.left(order.kind, name)]
+    if missing and not answer.unknown:
+        yield Wrong.LOST, f"answered {answer.status}, but {', '.join(missing)} is not there"
     if not answer.unknown and not names_what_is_there(order, answer, effects, keypairs):
         yield Wrong.DIFFERING, f"the answer names something else: {answer.body!r}"
 
 
 class Effects:
-    """The ledger by name: what was made, and what of it is left."""
+    """The ledger by kind and name: what was made, and what of it is left."""
 
     def __init__(self, ledger: list[Effect]) -> None:
-        self._made: Counter[tuple[str, tuple[str, ...]]] = Counter()
-        self._deleted: Counter[tuple[str, tuple[str, ...]]] = Counter()
-        self.resources: dict[tuple[str, ...], list[str]] = {}
+        self._made: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        self._gone: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        self._rows: defaultdict[str, list[Effect]] = defaultdict(list)
         for effect in ledger:
-            names = tuple(effect["names"])
-            counted = self._deleted if effect["method"] == "DELETE" else self._made
-            counted[(effect["kind"], names)] += 1
-            self.resources[names] = effect["resources"]
+            counted = self._gone if effect["method"] == "DELETE" else self._made
+            for name, resource in zip(effect["names"], effect["resources"], strict=True):
+                counted[effect["kind"], name].append(resource)
+                self._rows[name].append(effect)
 
-    def of(self, order: Order) -> tuple[int, int]:
-        """How often an order's effect was made, and how many are left."""
-        key = (order.kind, order.names)
-        return self._made[key], self._made[key] - self._deleted[key]
+    def made(self, kind: str, name: str) -> int:
+        """How often it was made."""
+        return len(self._made[kind, name])
+
+    def left(self, kind: str, name: str) -> int:
+        """How many of it are left."""
+        return self.made(kind, name) - len(self._gone[kind, name])
+
+    def resource(self, kind: str, name: str) -> str:
+        """The id of the last that was made and is there; empty where there is none."""
+        gone = self._gone[kind, name]
+        return next((made for made in self._made[kind, name][::-1] if made not in gone), "")
+
+    def rows(self, order: Order) -> list[Effect]:
+        """Everything in the ledger that bears an order's names."""
+        return [row for name in order.names for row in self._rows[name]]
 
 
 def names_what_is_there(
@@ -112,7 +153,7 @@ def names_what_is_there(
 ) -> bool:
     """Whether an answer fits what is in Nova."""
     body = answer.json
-    resource = effects.resources.get(order.names, [""])[0]
+    resource = effects.resource(order.kind, order.names[0])
     if order.kind == "image":
         return bool(body.get("image_id") == resource)
     if "reservation_id" in body:
