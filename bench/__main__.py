@@ -18,13 +18,14 @@ from rich.console import Console
 from bench.chain import chain
 from bench.compare import MODES, Plan, compare
 from bench.processes import ROOT, SUBJECTS
+from bench.group_commit import group_commit
 from bench.queues import queues
 from bench.records import stored
 from bench.room import room
 from bench.waiters import waiters
 
 TABLE_WIDTH = 130
-PARTS = ("compare", "waiters", "records", "chain", "queues", "room")
+PARTS = ("compare", "waiters", "records", "chain", "queues", "room", "group-commit")
 
 
 def arguments() -> argparse.Namespace:
@@ -81,6 +82,7 @@ def main() -> None:
             console,
         ),
         "queues": lambda directory: queues(rounds, seconds, directory, console),
+        "group-commit": lambda directory: group_commit(rounds, seconds, directory, console),
         "room": lambda directory: room(5 * seconds, directory, console),
         "records": lambda directory: stored((1000, number), rounds, seconds, directory, console),
     }

@@ -24,6 +24,7 @@ from bench.cell import Cell, Measurement
 from bench.compare import cpu_ratio, median, ratio
 from bench.processes import Service, Services, memory
 from dedupd import seal
+from dedupd.ports import Store
 from dedupd.request import Record, Resource, begin_send, finish
 from dedupd.store.sqlite import SqliteStore
 
@@ -50,7 +51,7 @@ def records(number: int) -> Iterator[Record]:
         )
 
 
-async def keep(store: SqliteStore, record: Record) -> None:
+async def keep(store: Store, record: Record) -> None:
     """Claims a record and finishes it."""
     _, stored = await store.claim(record, os.urandom(PAYLOAD_BYTES))
     now = time.time()
@@ -68,7 +69,7 @@ def new_store(state: Path) -> SqliteStore:
     return SqliteStore(state / "records.db", identity_check=keys.check)
 
 
-async def fill(store: SqliteStore, number: int, console: Console) -> None:
+async def fill(store: Store, number: int, console: Console) -> None:
     """Leaves so many finished records in it."""
     await store.open()
     try:

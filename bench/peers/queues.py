@@ -3,10 +3,10 @@
     .venv-bench/bin/python bench/peers/queues.py PEER front|worker --amqp URL --redis PORT
         --nova URL [--port N]
 
-PEER is ``celery`` (late acknowledgement, so that a killed worker's tasks come again),
-``celery-early`` (Celery's default: a task is acknowledged when it begins) or ``dramatiq`` (late,
-its only way). The front is Starlette on uvicorn: it puts the request on RabbitMQ and waits in a thread
-for the result, which comes through Redis, where celery-once also keeps its locks. The worker has 64
+PEER is ``celery`` (late acknowledgement, so that a killed worker's tasks come again), ``celery-
+early`` (Celery's default: a task is acknowledged when it begins) or ``dramatiq`` (late, its only
+way). The front is Starlette on uvicorn: it puts the request on RabbitMQ and waits in a thread for
+the result, which comes through Redis, where celery-once also keeps its locks. The worker has 64
 threads and carries the request on to Nova with requests. Queues are durable; confirms are as the
 packages set them, which is off.
 """
