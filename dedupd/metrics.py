@@ -2,22 +2,59 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+    values,
+)
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
-class Metrics:
-    """One process's metrics, in a registry of their own."""
+@dataclass(frozen=True)
+class Place:
+    """One of several processes that answer for all of them: whichever is asked gives the sum.
 
-    def __init__(self) -> None:
+    ``directory`` is empty when the first one starts, and ``number`` is nobody else's at the same
+    time. Who takes the place of one that died goes on from its counts.
+    """
+
+    directory: Path
+    number: int
+
+
+class Metrics:
+    """One process's metrics, in a registry of their own; or its part of those of several.
+
+    Args:
+        place: Its place among several. prometheus_client knows one for a process, from then on.
+    """
+
+    def __init__(self, place: Place | None = None) -> None:
+        self._place = place
+        if place is not None:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(place.directory)
+            values.ValueClass = values.MultiProcessValue(lambda: place.number)  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._of_the_front()
         self._of_the_worker()
+        self.waiting.set(0)
 
     def render(self) -> bytes:
         """The text exposition format."""
-        return generate_latest(self.registry)
+        if self._place is None:
+            return generate_latest(self.registry)
+        everybodys, directory = CollectorRegistry(), str(self._place.directory)
+        multiprocess.MultiProcessCollector(everybodys, directory)  # type: ignore[no-untyped-call]
+        return generate_latest(everybodys)
 
     def _of_the_front(self) -> None:
         self.answers = Counter(
@@ -42,6 +79,7 @@ class Metrics:
             "dedupd_waiting_callers",
             "Callers that wait for a request to finish.",
             registry=self.registry,
+            multiprocess_mode="sum",
         )
 
     def _of_the_worker(self) -> None:
@@ -50,11 +88,13 @@ class Metrics:
             "Requests that have not ended, by state.",
             ["state"],
             registry=self.registry,
+            multiprocess_mode="max",
         )
         self.oldest = Gauge(
             "dedupd_oldest_pending_seconds",
             "The age of the oldest request that is queued or being sent.",
             registry=self.registry,
+            multiprocess_mode="max",
         )
         self.attempts = Counter(
             "dedupd_attempts",
@@ -63,7 +103,10 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge(
-            "dedupd_sends_inprogress", "Requests being sent to Nova.", registry=self.registry
+            "dedupd_sends_inprogress",
+            "Requests being sent to Nova.",
+            registry=self.registry,
+            multiprocess_mode="sum",
         )
         self.findings = Counter(
             "dedupd_probe_findings",

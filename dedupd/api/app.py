@@ -54,6 +54,10 @@ class App:
         self._idempotent = idempotent
         self._passthrough = passthrough
 
+    def let_go(self) -> None:
+        """Hold no caller any longer, since this process is about to end."""
+        self._idempotent.let_go()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":

@@ -71,6 +71,8 @@ class Front:
     limits: FrontLimits
     clock: Callable[[], float]
     entropy: Callable[[int], bytes] = os.urandom
+    check_open: Callable[[], None] = lambda: None
+    """Raises Unavailable while nobody knows yet whether the store may be used."""
 
 
 class Visit:
@@ -143,6 +145,7 @@ class Visit:
             TokenExpired, FingerprintMismatch: the token is used.
         """
         front = self._front
+        front.check_open()
         stored = (await front.store.read([question.id])).get(question.id)
         if stored is None or stored.record.state.vacant:
             front.admission.check(question.identity.project_id)
@@ -209,17 +212,23 @@ class Visit:
             async with asyncio.timeout(hold):
                 stored = await self._end(waiter, record)
         except TimeoutError:
-            raise (_unfinished(hold) if self._first else _still_running()) from None
+            raise (_unfinished() if self._first else _still_running()) from None
         if stored.record.birth != record.birth:
             raise _released()
         return stored
 
     async def _end(self, waiter: Waiter, record: Record) -> Stored:
-        """What ended; late news of what the id was before does not concern this caller."""
+        """What ended; late news of what the id was before does not concern this caller.
+
+        Raises:
+            TimeoutError: nobody is held any longer.
+        """
         stored = await waiter
-        while stored.record.version < record.version:
+        while stored is not None and stored.record.version < record.version:
             with self._front.latch.watch(record.id) as again:
                 stored = await again
+        if stored is None:
+            raise TimeoutError
         return stored
 
 
@@ -228,6 +237,10 @@ class Idempotent:
 
     def __init__(self, front: Front) -> None:
         self._front = front
+
+    def let_go(self) -> None:
+        """Hold no caller any longer: all are told that their requests go on."""
+        self._front.latch.let_go()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one POST that carries a token."""
@@ -302,9 +315,9 @@ def _still_running() -> Conflict:
     )
 
 
-def _unfinished(hold: float) -> GatewayTimeout:
+def _unfinished() -> GatewayTimeout:
     return GatewayTimeout(
-        f"The request did not finish within {hold:g} s and goes on. Repeat with the same token to "
-        "get its answer; it is not carried out twice.",
+        "The request has not finished yet and goes on. Repeat with the same token to get its "
+        "answer; it is not carried out twice.",
         headers=_RETRY_AFTER,
     )

@@ -19,7 +19,8 @@ POLL_SECONDS = 5.0
 
 _READ_AT_ONCE = 500
 
-Waiter = asyncio.Future[Stored]
+Waiter = asyncio.Future[Stored | None]
+"""A request's end; None where nobody is held any longer."""
 
 
 class Latch:
@@ -34,6 +35,7 @@ class Latch:
         self._gauge = metrics.waiting
         self._waiters: dict[str, dict[Waiter, None]] = {}  # woken in the order of their coming
         self._count = 0
+        self._is_holding = True
         store.on_completion(self.complete)
 
     @contextmanager
@@ -43,6 +45,8 @@ class Latch:
         self._waiters.setdefault(request_id, {})[waiter] = None
         self._count += 1
         self._gauge.set(self._count)
+        if not self._is_holding:
+            waiter.set_result(None)
         try:
             yield waiter
         finally:
@@ -66,6 +70,14 @@ class Latch:
         for waiter in self._waiters.get(stored.record.id, ()):
             if not waiter.done():
                 waiter.set_result(stored)
+
+    def let_go(self) -> None:
+        """Hold nobody any longer: who waits, or still comes to wait, is told so at once."""
+        self._is_holding = False
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     async def poll(self) -> None:
         """Read what is waited for, now and then, for ever; cancel to stop."""

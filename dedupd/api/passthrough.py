@@ -10,6 +10,7 @@ trailers, informational answers (1xx), a lone ``?`` without a query, and the cas
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator
@@ -132,6 +133,10 @@ class PassThrough:
                 await _relay(answer, send, client, extra)
         except ClientGone:
             LOG.debug("The caller of %s %s is gone", scope["method"], scope["path"])
+        except asyncio.CancelledError:
+            if not began:
+                raise GatewayTimeout(f"dedupd is being stopped. {_NOT_KNOWN}") from None
+            raise
         except (aiohttp.ClientError, TimeoutError) as error:
             if not began:
                 raise self._refusal(error, client) from error

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
 from oslo_config import cfg
@@ -19,6 +19,9 @@ from dedupd.conf.values import Address
 from dedupd.errors import ConfigError
 
 BACKLOG = 4096
+
+LAST_CALL_SECONDS = 2.0
+"""How long exchanges have to end after the last call."""
 
 
 def set_up_logging(options: cfg.ConfigOpts) -> None:
@@ -51,23 +54,49 @@ class Server(uvicorn.Server):
         yield
 
 
-def listen(address: Address, *, share: bool = False) -> socket.socket:
+def listen(address: Address, *, share: bool = False, option: str = "[api] listen") -> socket.socket:
     """A listening socket; with ``share``, other processes may listen on the address too.
+
+    ``option`` is where the address comes from.
 
     Raises:
         ConfigError: the address is taken, or not this machine's.
     """
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
         return socket.create_server(
-            (address.host, address.port), family=family, backlog=BACKLOG, reuse_port=share
+            (address.host, address.port),
+            family=_family(address),
+            backlog=BACKLOG,
+            reuse_port=share,
         )
     except OSError as error:
         reason = str(error.strerror).partition(" (while")[0]
         raise ConfigError(
-            f"[api] listen: {address} cannot be listened on: {reason}. Stop what is there, or "
+            f"{option}: {address} cannot be listened on: {reason}. Stop what is there, or "
             "choose another port (0: any free one)."
         ) from None
+
+
+@contextlib.contextmanager
+def reserved(address: Address) -> Iterator[Address]:
+    """The address, its port chosen where it is 0, for processes that then share it by ``listen``.
+
+    While the block runs it is nobody else's, even if none of them listens for a moment.
+
+    Raises:
+        ConfigError: somebody else has it, or it is not this machine's.
+    """
+    with listen(address) as alone:
+        port = alone.getsockname()[1]
+    with socket.socket(_family(address), socket.SOCK_STREAM) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind((address.host, port))
+        yield Address(address.host, port)
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address.host else socket.AF_INET
 
 
 @contextlib.asynccontextmanager
@@ -76,6 +105,7 @@ async def serving(
     listener: socket.socket,
     stop_seconds: float,
     protocol: type[asyncio.Protocol] = FrontProtocol,
+    last_call: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[None]:
     """Serve beside the block; at its end accept nothing more and let exchanges end.
 
@@ -84,6 +114,8 @@ async def serving(
         listener: From ``listen``.
         stop_seconds: How long exchanges may go on after the end.
         protocol: How HTTP is spoken.
+        last_call: What is then called; exchanges that have not ended ``LAST_CALL_SECONDS`` later
+            are cancelled.
     """
     config = uvicorn.Config(
         app,
@@ -97,15 +129,17 @@ async def serving(
         server_header=False,
         date_header=False,
         backlog=BACKLOG,
-        timeout_graceful_shutdown=max(1, round(stop_seconds)),
+        timeout_graceful_shutdown=round(stop_seconds + LAST_CALL_SECONDS),
     )
     server = Server(config)
     task = asyncio.create_task(server.serve([listener]), name="http")
     try:
         yield
     finally:
+        calling = asyncio.get_running_loop().call_later(stop_seconds, last_call)
         server.should_exit = True
         await task
+        calling.cancel()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,9 @@ import argparse
 import asyncio
 import signal
 import sys
+import tempfile
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -16,12 +18,15 @@ from starlette.applications import Starlette
 
 from dedupd.api.app import health_resources
 from dedupd.cmd import wiring
+from dedupd.cmd.opening import Opening, unless_stopped
 from dedupd.cmd.processes import Processes
-from dedupd.cmd.serve import listen, serving, set_up_logging, settle, stop_signals
+from dedupd.cmd.serve import listen, reserved, serving, set_up_logging, settle, stop_signals
 from dedupd.conf import Settings
 from dedupd.conf.queue_url import QueueScheme
-from dedupd.conf.values import StoreScheme
+from dedupd.conf.values import Address, StoreScheme
 from dedupd.errors import ConfigError
+from dedupd.metrics import Place
+from dedupd.seal import Keys
 
 if TYPE_CHECKING:
     from dedupd.cmd.main import Dedupd
@@ -32,8 +37,10 @@ LOG = log.getLogger(__name__)
 class Api(Command):
     """Run a front in the foreground: clients talk to it, workers do the work.
 
-    Needs a store and a queue that other processes share ([store] url, [queue] url). SIGTERM stops
-    it gracefully, a second one at once; SIGHUP reads the logging options again.
+    Needs a store and a queue that other processes share ([store] url, [queue] url); while they are
+    away, it passes on what has no client token. SIGTERM stops it gracefully: it takes no more
+    callers, and those that wait are answered within [worker] stop_seconds; a second one stops it
+    at once. SIGHUP reads the logging options again.
     """
 
     app: Dedupd
@@ -41,10 +48,12 @@ class Api(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Serve until SIGTERM or SIGINT."""
         settings = _shared(self.app.settings())
+        set_up_logging(settings.options)
+        keys = wiring.load_keys(settings, create=False)
         if settings.api.workers == 1:
-            _run_front(settings, share=False)
+            uvloop.run(_serve(settings, keys, settings.api.listen))
             return 0
-        return Processes(settings.api.workers, lambda: _run_front(settings, share=True)).run()
+        return _run_processes(settings, keys)
 
 
 class Worker(Command):
@@ -61,7 +70,7 @@ class Worker(Command):
         """Work until SIGTERM or SIGINT."""
         settings = _shared(self.app.settings())
         set_up_logging(settings.options)
-        uvloop.run(_work(settings))
+        uvloop.run(_work(settings, wiring.load_keys(settings, create=False)))
         return 0
 
 
@@ -84,39 +93,56 @@ def _shared(settings: Settings) -> Settings:
     return settings
 
 
-def _run_front(settings: Settings, *, share: bool) -> None:
-    set_up_logging(settings.options)
-    uvloop.run(_serve(settings, share=share))
+def _run_processes(settings: Settings, keys: Keys) -> int:
+    """Several fronts on one address, which count together; their exit status."""
+    with (
+        reserved(settings.api.listen) as address,
+        tempfile.TemporaryDirectory(prefix="dedupd-metrics-") as directory,
+    ):
+
+        def run(number: int) -> None:
+            uvloop.run(_serve(settings, keys, address, Place(Path(directory), number)))
+
+        return Processes(settings.api.workers, run).run()
 
 
-async def _serve(settings: Settings, *, share: bool) -> None:
-    keys = wiring.load_keys(settings, create=False)
+async def _serve(
+    settings: Settings, keys: Keys, address: Address, place: Place | None = None
+) -> None:
+    """One front; one of several where it has a place."""
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         _reread_on_hangup(settings)
-        listener = listen(settings.api.listen, share=share)
-        shared = await stack.enter_async_context(wiring.parts(settings, keys))
-        app = await stack.enter_async_context(wiring.front(shared, None))
-        await stack.enter_async_context(serving(app, listener, settings.worker.stop_seconds))
+        listener = listen(address, share=place is not None)
+        shared = await stack.enter_async_context(wiring.parts(settings, keys, place))
+        opening = Opening(shared.store, shared.queue)
+        app = await stack.enter_async_context(wiring.front(shared, None, opening.check))
+        stop_seconds = settings.worker.stop_seconds
+        await stack.enter_async_context(serving(app, listener, stop_seconds, last_call=app.let_go))
         settle()
         sys.stdout.write(f"dedupd api listens on port {listener.getsockname()[1]}\n")
         sys.stdout.flush()
+        if await unless_stopped(stop, opening.run()):
+            LOG.info("Ready")
         await stop.wait()
 
 
-async def _work(settings: Settings) -> None:
-    keys = wiring.load_keys(settings, create=False)
+async def _work(settings: Settings, keys: Keys) -> None:
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         _reread_on_hangup(settings)
-        listener = listen(settings.worker.health_listen)
+        listener = listen(settings.worker.health_listen, option="[worker] health_listen")
         shared = await stack.enter_async_context(wiring.parts(settings, keys))
+        opening = Opening(shared.store, shared.queue)
         service = await stack.enter_async_context(wiring.worker(shared))
-        health: Starlette = health_resources(wiring.health(shared, service))
+        health: Starlette = health_resources(wiring.health(shared, service, opening.check))
         await stack.enter_async_context(serving(health, listener, 1.0))
         settle()
         sys.stdout.write(f"dedupd worker answers on port {listener.getsockname()[1]}\n")
         sys.stdout.flush()
+        if await unless_stopped(stop, opening.run(service.start)):
+            LOG.info("Ready")
+            stack.push_async_callback(service.stop)
         await stop.wait()
 
 

@@ -107,14 +107,23 @@ async def _serve(settings: Settings, simulated: SimulatedCloud | None) -> None:
         if simulated is not None:
             await stack.enter_async_context(simulated.serving())
         shared = await stack.enter_async_context(wiring.parts(settings, keys))
+        await shared.store.open()
+        await shared.queue.open()
         service = await stack.enter_async_context(wiring.worker(shared))
-        app = await stack.enter_async_context(wiring.front(shared, service))
-        await stack.enter_async_context(serving(app, listener, settings.worker.stop_seconds))
+        await service.start()
+        stack.push_async_callback(service.stop)
+        app = await stack.enter_async_context(wiring.front(shared, service, _is_open))
+        stop_seconds = settings.worker.stop_seconds
+        await stack.enter_async_context(serving(app, listener, stop_seconds, last_call=app.let_go))
         settle()
         host, port = listener.getsockname()[:2]
         sys.stdout.write(_welcome(settings, Address(host, port), simulated is not None))
         sys.stdout.flush()
         await stop.wait()
+
+
+def _is_open() -> None:
+    """Its own store and queue were opened before the front."""
 
 
 def _welcome(settings: Settings, address: Address, simulated: bool) -> str:

@@ -27,7 +27,7 @@ from dedupd.conf.auth import Strategy
 from dedupd.conf.store import StoreSettings
 from dedupd.conf.values import StoreScheme
 from dedupd.errors import ConfigError, Unavailable
-from dedupd.metrics import Metrics
+from dedupd.metrics import Metrics, Place
 from dedupd.ports import Queue, Store
 from dedupd.seal import Keys
 from dedupd.store.memory import MemoryStore
@@ -114,21 +114,18 @@ def etcd_cluster(settings: StoreSettings) -> Cluster:
 
 
 @asynccontextmanager
-async def parts(settings: Settings, keys: Keys) -> AsyncIterator[Parts]:
-    """Store, queue and cloud, opened; closed in the opposite order.
+async def parts(settings: Settings, keys: Keys, place: Place | None = None) -> AsyncIterator[Parts]:
+    """Store and queue, which are still to be opened, and the cloud; closed in the opposite order.
 
-    Raises:
-        ConfigError: the store is not to be used.
+    ``place`` is the process's among several.
     """
     async with AsyncExitStack() as stack:
         store = open_store(settings, keys, exclusive=True)
-        await store.open()
         stack.push_async_callback(store.close)
         queue = queues.open_queue(settings.queue)
-        await queue.open()
         stack.push_async_callback(queue.close)
         cloud = await stack.enter_async_context(open_cloud(settings))
-        yield Parts(settings, keys, store, queue, cloud, Metrics())
+        yield Parts(settings, keys, store, queue, cloud, Metrics(place))
 
 
 @asynccontextmanager
@@ -170,15 +167,9 @@ async def service_user(settings: Settings) -> AsyncIterator[KeystoneServiceUser 
 
 @asynccontextmanager
 async def worker(shared: Parts) -> AsyncIterator[WorkerService]:
-    """A worker that consumes; stopped gracefully at the end."""
-    settings = shared.settings
-    async with service_user(settings) as user:
-        service = _worker_service(shared, user)
-        await service.start()
-        try:
-            yield service
-        finally:
-            await service.stop()
+    """A worker, which is still to be started."""
+    async with service_user(shared.settings) as user:
+        yield _worker_service(shared, user)
 
 
 def limits(settings: Settings) -> Limits:
@@ -222,21 +213,17 @@ def _worker_service(shared: Parts, user: KeystoneServiceUser | None) -> WorkerSe
 
 
 @asynccontextmanager
-async def front(shared: Parts, worker_service: WorkerService | None) -> AsyncIterator[App]:
-    """The front's ASGI application, and what runs beside it."""
+async def front(
+    shared: Parts, worker_service: WorkerService | None, check_open: Callable[[], None]
+) -> AsyncIterator[App]:
+    """The front's ASGI application, and what runs beside it.
+
+    ``check_open`` raises Unavailable until store and queue have been opened.
+    """
     settings = shared.settings
     authenticator = _authenticator(settings)
     latch = Latch(shared.store, settings.api.max_waiters, shared.metrics)
     admission = Admission(shared.store, settings.queue.max_depth, settings.queue.project_share)
-    status = Status(
-        store=shared.store,
-        cloud=shared.cloud,
-        authenticator=authenticator,
-        identity_key=shared.keys.identity,
-        region=settings.region_name,
-        clock=shared.clock,
-        cancelled_seconds=settings.retention.result_hours * HOUR,
-    )
     idempotent = Idempotent(
         Front(
             store=shared.store,
@@ -254,6 +241,7 @@ async def front(shared: Parts, worker_service: WorkerService | None) -> AsyncIte
                 latch=settings.api.concurrent is Concurrent.LATCH,
             ),
             clock=shared.clock,
+            check_open=check_open,
         )
     )
     async with (
@@ -261,7 +249,9 @@ async def front(shared: Parts, worker_service: WorkerService | None) -> AsyncIte
         _running(latch.poll(), admission.refresh()),
     ):
         try:
-            own = own_resources(status, health(shared, worker_service))
+            own = own_resources(
+                _status(shared, authenticator), health(shared, worker_service, check_open)
+            )
             passthrough = PassThrough(
                 upstream, endpoint(settings), body_seconds=settings.api.body_timeout
             )
@@ -270,9 +260,24 @@ async def front(shared: Parts, worker_service: WorkerService | None) -> AsyncIte
             await authenticator.close()
 
 
-def health(shared: Parts, worker_service: WorkerService | None) -> Health:
-    """What a process answers about itself."""
-    return Health(_checks(shared, worker_service), shared.metrics)
+def _status(shared: Parts, authenticator: Authenticator) -> Status:
+    settings = shared.settings
+    return Status(
+        store=shared.store,
+        cloud=shared.cloud,
+        authenticator=authenticator,
+        identity_key=shared.keys.identity,
+        region=settings.region_name,
+        clock=shared.clock,
+        cancelled_seconds=settings.retention.result_hours * HOUR,
+    )
+
+
+def health(
+    shared: Parts, worker_service: WorkerService | None, check_open: Callable[[], None]
+) -> Health:
+    """What a process answers about itself; ``check_open`` as for ``front``."""
+    return Health(_checks(shared, worker_service, check_open), shared.metrics)
 
 
 def _authenticator(settings: Settings) -> Authenticator:
@@ -286,9 +291,10 @@ def _authenticator(settings: Settings) -> Authenticator:
 
 
 def _checks(
-    shared: Parts, worker_service: WorkerService | None
+    shared: Parts, worker_service: WorkerService | None, check_open: Callable[[], None]
 ) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
     async def store() -> None:
+        check_open()
         await shared.store.depth()
 
     async def queue() -> None:

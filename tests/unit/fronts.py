@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,6 +38,7 @@ class FrontDesk:
         queue: In the place of one on the site's broker.
         max_waiters, max_depth, project_share: As in the configuration.
         checks: What ``/healthz/ready`` runs.
+        check_open: Raises while the store is not open.
         limits: What differs from LIMITS.
     """
 
@@ -50,6 +51,7 @@ class FrontDesk:
         max_depth: int = 100,
         project_share: float = 1.0,
         checks: dict[str, Check] | None = None,
+        check_open: Callable[[], None] = lambda: None,
         **limits: Any,
     ) -> None:
         self.site = site
@@ -69,6 +71,7 @@ class FrontDesk:
                 metrics=self.metrics,
                 limits=dataclasses.replace(LIMITS, **limits),
                 clock=site.clock,
+                check_open=check_open,
             )
         )
         status = Status(

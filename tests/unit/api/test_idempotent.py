@@ -366,6 +366,22 @@ class TestStillRunning:
         assert int(reply.header("retry-after") or "") > 0
         assert reply.header("link") == link_of(only(site))
 
+    async def test_and_both_do_as_soon_as_nobody_is_held_any_longer(
+        self, site: Site, front: FrontDesk
+    ) -> None:
+        """The front is being stopped; what it has accepted goes on elsewhere."""
+        began = site.clock()
+        first = begun(front.exchange())
+        await asyncio.sleep(1)
+        repeat = begun(front.exchange())
+        await asyncio.sleep(1)
+        front.idempotent.let_go()
+        replies = [await replied(first), await replied(repeat)]
+        assert site.clock() - began == pytest.approx(2)
+        assert [reply.status for reply in replies] == [504, 409]
+        assert {reply.header("link") for reply in replies} == {link_of(only(site))}
+        assert only(site).state is State.QUEUED
+
     async def test_which_gets_the_answer_when_it_is_there(
         self, site: Site, front: FrontDesk
     ) -> None:
@@ -737,6 +753,20 @@ class TestAway:
         await front.post()
         site.store.away = True
         assert (await front.post()).status == 503
+
+    async def test_before_the_store_is_open_it_is_not_even_looked_into(
+        self, site: Site, opened: Open
+    ) -> None:
+        """It may be another installation's, or keep its promises badly."""
+
+        def refuse() -> None:
+            raise Unavailable("Not yet.")
+
+        front: FrontDesk = await opened(check_open=refuse)
+        reply = await front.post()
+        assert (reply.status, marks(reply)) == (503, ("false", "released"))
+        assert not records(site)
+        assert (await front.post(auth=None)).status == 401
 
     async def test_without_the_broker_the_claim_is_withdrawn(
         self, site: Site, opened: Open

@@ -89,7 +89,7 @@ async def test_what_was_missed_is_found_by_the_poll(site: Site, latch: Latch) ->
     began = site.clock()
     with latch.watch(record.id) as waiter:
         done = await ended(site, record)
-        assert (await waiter).record == done
+        assert await waiter == Stored(done, None, b"answer")
     assert site.clock() - began <= POLL_SECONDS
 
 
@@ -151,3 +151,15 @@ async def test_those_who_are_gone_leave_nothing_behind(latch: Latch) -> None:
         raise ZeroDivisionError
     assert latch._waiters == {}
     assert latch._count == 0
+
+
+async def test_when_nobody_is_held_any_longer_all_are_told(site: Site, latch: Latch) -> None:
+    """Those who wait, and those who come later; who has an answer keeps it."""
+    record = await site.claimed()
+    with latch.watch(record.id) as answered, latch.watch("other") as waiting:
+        done = await ended(site, record)
+        await asyncio.sleep(0)
+        latch.let_go()
+        with latch.watch("late") as late:
+            assert await answered == Stored(done, None, b"answer")
+            assert (await waiting, await late) == (None, None)
