@@ -17,8 +17,8 @@ from rich.console import Console
 
 from bench.chain import chain
 from bench.compare import MODES, Plan, compare
-from bench.processes import ROOT, SUBJECTS
 from bench.group_commit import group_commit
+from bench.processes import ROOT, SUBJECTS
 from bench.queues import queues
 from bench.records import stored
 from bench.room import room
