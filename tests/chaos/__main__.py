@@ -24,6 +24,9 @@ def parsed() -> argparse.Namespace:
     """The command's options."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0, help="how long (default: 5)")
+    parser.add_argument(
+        "--pause", type=float, default=5.0, help="seconds between two strikes, on average"
+    )
     parser.add_argument("--seed", help="decides all that goes wrong (default: drawn)")
     parser.add_argument("--nova", choices=NOVAS, default="simulated", help="behind dedupd")
     parser.add_argument("--keep", action="store_true", help="keep all files, whatever comes of it")
@@ -33,7 +36,8 @@ def parsed() -> argparse.Namespace:
 def main() -> int:
     """Do it; 1 where anything is wrong. Its files are kept then."""
     options = parsed()
-    script = Script(options.seed or secrets.token_hex(4), 60 * options.minutes, options.nova)
+    seed = options.seed or secrets.token_hex(4)
+    script = Script(seed, 60 * options.minutes, options.pause, options.nova)
     directory = Path(tempfile.mkdtemp(prefix="dedupd-chaos-"))
     console = Console()
     screen = Screen(console)

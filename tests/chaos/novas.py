@@ -106,7 +106,7 @@ class Behind:
 _WORKER = {"worker.lease_seconds": f"{LEASE_SECONDS:g}", "worker.sweep_seconds": "0.5"}
 
 NOVAS = {
-    "simulated": Behind(lambda: Simulated(7), {**SHORT, **_WORKER}, clients=16),
+    "simulated": Behind(lambda: Simulated(7), {**SHORT, **_WORKER}, clients=40),
     "real": Behind(
         Real,
         {"nova.max_in_flight": "4", "nova.retry_seconds": "60", **_WORKER},

@@ -25,9 +25,6 @@ from tests.integration.verdict import Verdict, Violation, Wrong
 SIZES = {Party.FRONT: 2, Party.WORKER: 3, Party.MEMBER: 3, Party.BROKER: 1}
 """What an installation here consists of."""
 
-PAUSE_SECONDS = 2.5
-"""Between two strikes, on average."""
-
 WHOLE_SECONDS = 120.0
 """How long everybody may take to be ready when everything is healed, on a busy machine."""
 
@@ -40,16 +37,21 @@ would only take the machine away from those who start."""
 
 @dataclass(frozen=True)
 class Script:
-    """What is to be done: ``nova`` is a name in NOVAS, ``seconds`` are how long it is tormented."""
+    """What is to be done.
+
+    ``seconds`` are how long it is tormented, ``pause`` how many pass between two strikes on
+    average; ``nova`` is a name in NOVAS.
+    """
 
     seed: str
     seconds: float
+    pause: float
     nova: str
 
     @property
     def strikes(self) -> tuple[Strike, ...]:
         """All that goes wrong beside what does in Nova."""
-        return schedule(self.seed, self.seconds, PAUSE_SECONDS, SIZES)
+        return schedule(self.seed, self.seconds, self.pause, SIZES)
 
     @property
     def chance(self) -> random.Random:
