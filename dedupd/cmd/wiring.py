@@ -302,7 +302,7 @@ def _checks(
 
     async def consuming() -> None:
         if worker_service is None or not worker_service.consuming:
-            raise Unavailable("the worker does not consume")
+            raise Unavailable("the worker does not consume, or its lease cannot be kept alive")
 
     checks = {"store": store, "queue": queue}
     return checks if worker_service is None else checks | {"worker": consuming}

@@ -238,6 +238,8 @@ class Executor:
             if await job.probe.discard(job.errand, resource, job.asker):
                 self._metrics.compensated.inc()
                 LOG.error("%s: %s was deleted", job.record.id, made)
+            else:
+                LOG.error("%s: %s is gone, or Nova does not delete it", job.record.id, made)
         except (CannotAsk, TimeoutError) as error:
             LOG.error("%s: %s was not deleted, look after it: %r", job.record.id, made, error)
 

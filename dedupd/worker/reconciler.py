@@ -155,16 +155,15 @@ class Reconciler:
             "%s: made more than once: kept %s, also found %s",
             job.record.id,
             found.resource.id,
-            ", ".join(found.surplus),
+            ", ".join(surplus.id for surplus in found.surplus),
         )
         if self._duplicates != "delete" or job.probe is None:
             return
         for surplus in found.surplus:
-            extra = request.Resource(found.resource.type, surplus)
             try:
-                await job.probe.discard(job.errand, extra, job.asker)
+                await job.probe.discard(job.errand, surplus, job.asker)
             except CannotAsk as error:
-                LOG.error("%s: %s was not deleted: %s", job.record.id, surplus, error)
+                LOG.error("%s: %s was not deleted: %s", job.record.id, surplus.id, error)
 
     async def _discard(self, job: Job, spoiled: Spoiled) -> Decision | None:
         """Remove what is of no use to anybody, fenced like a send; None: it is still there."""

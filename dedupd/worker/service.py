@@ -61,7 +61,7 @@ class WorkerService:
         self._in_hand: dict[str, asyncio.Task[None]] = {}
         self._background: list[asyncio.Task[None]] = []
         self._revisits = asyncio.Semaphore(MAX_REVISITS)
-        self.consuming = False
+        self._consuming = False
         self._sweeper = Sweeper(
             store=store,
             queue=queue,
@@ -74,6 +74,11 @@ class WorkerService:
             revisit=lambda record: self._start(record.id, self._revisit(record)),
         )
 
+    @property
+    def consuming(self) -> bool:
+        """Whether it takes work and may send it: not where its lease cannot be kept alive."""
+        return self._consuming and self._lease.may_send()
+
     async def start(self) -> None:
         """Take the lease and begin to consume.
 
@@ -82,7 +87,7 @@ class WorkerService:
         """
         await self._lease.take()
         await self._queue.consume(self._deliver, self._prefetch)
-        self.consuming = True
+        self._consuming = True
         self._background = [
             asyncio.create_task(self._lease.keep(), name="lease"),
             asyncio.create_task(self._sweeper.run(self._sweep_seconds), name="sweeper"),
@@ -90,7 +95,7 @@ class WorkerService:
 
     async def stop(self) -> None:
         """Stop taking; finish what is in flight, as far as the time goes; hand back the rest."""
-        self.consuming = False
+        self._consuming = False
         await self._queue.stop_consuming()
         background = self._background
         sweeper = background.pop() if background else None

@@ -52,8 +52,8 @@ class Found(msgspec.Struct, frozen=True):
 
     answer: Answer
     resource: Resource
-    surplus: tuple[str, ...] = ()
-    """Ids of what carries the mark beyond that: made twice."""
+    surplus: tuple[Resource, ...] = ()
+    """What carries the mark beyond that: made twice."""
 
 
 class Absent(msgspec.Struct, frozen=True):

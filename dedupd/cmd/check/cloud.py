@@ -9,7 +9,7 @@ import msgspec
 from keystoneauth1 import discover, exceptions, session
 from oslo_config import cfg
 
-from dedupd.cloud.probes.servers import ASKING, TAGS_SINCE
+from dedupd.cloud.probes.server_rows import ASKING, TAGS_SINCE
 from dedupd.cmd import wiring
 from dedupd.cmd.check.line import Finding, ok, warning
 from dedupd.conf import Settings, keystone

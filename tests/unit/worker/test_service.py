@@ -376,6 +376,17 @@ class TestDeath:
         assert stalled.count("dedupd_compensations_total") == 1
 
 
+async def test_whose_lease_is_not_kept_alive_does_not_consume(site: Site, start: Start) -> None:
+    crew = await start()
+    assert crew.service.consuming
+    site.store.away = True
+    await asyncio.sleep(LEASE_SECONDS)
+    assert not crew.service.consuming
+    site.store.away = False
+    await asyncio.sleep(LEASE_SECONDS)
+    assert crew.service.consuming
+
+
 class TestStop:
     async def test_what_is_in_flight_ends_first(self, site: Site, start: Start) -> None:
         site.cloud.torment(Rule(fault="delay-after", method="POST", seconds=STOP_SECONDS - 1))

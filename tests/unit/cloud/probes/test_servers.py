@@ -12,17 +12,15 @@ from hypothesis import strategies as st
 
 from dedupd.cloud.ask import CannotAsk
 from dedupd.cloud.probes.base import Absent, Errand, Finding, Found, Undecided
-from dedupd.cloud.probes.servers import (
+from dedupd.cloud.probes.server_answer import PASSWORD_GROUPS, PASSWORD_LENGTH, password
+from dedupd.cloud.probes.server_rows import (
     CLOCK_SKEW,
     MAX_METADATA,
     MAX_TAGS,
     METADATA_KEY,
-    PASSWORD_GROUPS,
-    PASSWORD_LENGTH,
     TAG_PREFIX,
-    ServerProbe,
-    password,
 )
+from dedupd.cloud.probes.servers import ServerProbe
 from dedupd.exchange import Answer, Call
 from dedupd.ports import Cloud
 from dedupd.request import Attempt, Resource
@@ -572,6 +570,20 @@ class TestAnswer:
         assert "its reservation id cannot be read" in finding.reason
 
 
+SEVERAL = [{"min_count": 3}, {"min_count": 2, "max_count": 3, "return_reservation_id": True}]
+
+
+async def made_of_each(site: Site, errand: Errand, *, posts: int) -> list[set[str]]:
+    """Send the same several times; the ids of what each POST made."""
+    groups: list[set[str]] = []
+    for _ in range(posts):
+        before = {row["id"] for row in site.servers()}
+        await made(site, errand)
+        groups.append({row["id"] for row in site.servers()} - before)
+        await asyncio.sleep(5)  # until Nova has noted which request made them
+    return groups
+
+
 class TestSurplus:
     async def test_the_oldest_is_kept(self, site: Site) -> None:
         errand = errand_of(site)
@@ -581,7 +593,27 @@ class TestSurplus:
         finding = await looked(site, errand)
         assert found_id(finding) == names[0]
         assert isinstance(finding, Found)
-        assert sorted(finding.surplus) == sorted(names[1:])
+        assert sorted(surplus.id for surplus in finding.surplus) == sorted(names[1:])
+
+    @pytest.mark.parametrize("members", SEVERAL)
+    async def test_and_those_that_came_with_it(self, site: Site, members: dict[str, Any]) -> None:
+        errand = errand_of(site, server(**members))
+        kept, extra = await made_of_each(site, errand, posts=2)
+        finding = await looked(site, errand)
+        assert isinstance(finding, Found)
+        assert {surplus.id for surplus in finding.surplus} == extra
+        assert not kept & extra
+
+    @pytest.mark.parametrize("times", [1, 99])
+    async def test_of_what_nova_has_not_noted_nothing_is_surplus(
+        self, site: Site, times: int
+    ) -> None:
+        errand = errand_of(site, server(min_count=2))
+        await made_of_each(site, errand, posts=2)
+        site.cloud.torment(Rule(fault="404-before", method="GET", path="actions", times=times))
+        finding = await looked(site, errand)
+        assert isinstance(finding, Found)
+        assert finding.surplus == ()
 
 
 class TestResource:
@@ -632,6 +664,19 @@ class TestDiscard:
         name = msgspec.json.decode((await made(site, other)).body)["server"]["id"]
         assert not await self.discard(site, errand_of(site, **what), name)
         assert len(site.servers()) == 1
+
+    @pytest.mark.parametrize("members", SEVERAL)
+    async def test_what_one_post_made_goes_together(
+        self, site: Site, members: dict[str, Any]
+    ) -> None:
+        errand = errand_of(site, server(**members))
+        kept, doomed = await made_of_each(site, errand, posts=2)
+        answer = site.cloud.made[-1]
+        resource = ServerProbe().resource(errand, answer)
+        assert resource is not None
+        assert await ServerProbe().discard(errand, resource, asker_of(site, errand))
+        assert {row["id"] for row in site.servers()} == kept
+        assert len(doomed) == 3
 
     async def test_what_is_gone_was_not_deleted_by_us(self, site: Site) -> None:
         assert not await self.discard(site, errand_of(site), "none")

@@ -1,0 +1,114 @@
+"""The answer to a create of servers, as Nova would have given it, rebuilt from what it shows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import tenacity
+
+from dedupd.cloud.ask import Asker
+from dedupd.cloud.probes.base import Errand, ask_as_before, common_headers
+from dedupd.cloud.probes.server_rows import Row
+from dedupd.exchange import NOT_JSON, Headers
+
+PASSWORD_GROUPS = ("23456789", "ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghijkmnopqrstuvwxyz")
+PASSWORD_LENGTH = 12
+"""As Nova makes them (nova/utils.py ``generate_password``)."""
+
+REQUEST_ID = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_result(lambda found: found is None),
+    wait=tenacity.wait_exponential(multiplier=0.2, max=2),
+    stop=tenacity.stop_after_attempt(11),
+    retry_error_callback=lambda _: None,
+)
+"""Nova's conductor notes the create some 0.1 to 1 s after the 202, later where it is busy; where
+it has not within 15 s, the id is left out."""
+
+
+def password(seed: bytes) -> str:
+    """A password grown from ``seed``: the same each time, one character of each group at least."""
+    stream = iter(hashlib.shake_256(b"adminPass" + seed).digest(64 * PASSWORD_LENGTH))
+
+    def pick(symbols: str) -> str:
+        limit = 256 - 256 % len(symbols)
+        return symbols[next(byte for byte in stream if byte < limit) % len(symbols)]
+
+    chosen = [pick(group) for group in PASSWORD_GROUPS]
+    everything = "".join(PASSWORD_GROUPS)
+    chosen += [pick(everything) for _ in range(PASSWORD_LENGTH - len(chosen))]
+    return "".join(sorted(chosen, key=lambda _: next(stream)))
+
+
+def display_name(errand: Errand) -> str:
+    """The name that Nova gives the first server, as it stands in the body."""
+    return str(errand.document["server"].get("name", "")).strip()
+
+
+def complete_links(errand: Errand, row: Row) -> list[dict[str, str]]:
+    """The row's links as the caller would see them: Nova keeps a project in the path in them.
+
+    The service user asks without it, since Nova refuses it another project's path.
+    """
+    bare = f"/servers/{row.id}"
+    full = errand.base.removeprefix(errand.root) + bare
+
+    def complete(link: dict[str, str]) -> dict[str, str]:
+        return link | {"href": link["href"].removesuffix(full).removesuffix(bare) + full}
+
+    return [complete(link) for link in row.links]
+
+
+async def answer_headers(errand: Errand, asker: Asker, row: Row) -> Headers:
+    """The headers of the lost answer: Nova echoes the microversion that the caller asked for."""
+    kept = common_headers(await ask_as_before(errand, asker, f"/servers/{row.id}"))
+    value: bytes | None = await REQUEST_ID.copy()(create_request_id, errand, asker, row)
+    if value is None:
+        return kept
+    return (*kept, (b"x-openstack-request-id", value), (b"x-compute-request-id", value))
+
+
+async def create_request_id(errand: Errand, asker: Asker, row: Row) -> bytes | None:
+    """Nova's own id of the POST that made the server: its instance actions remember it.
+
+    None where they do not yet.
+
+    Raises:
+        CannotAsk: the cloud did not tell.
+    """
+    shown = await ask_as_before(errand, asker, f"/servers/{row.id}/os-instance-actions")
+    try:
+        actions = msgspec.json.decode(shown.body)["instanceActions"]
+        return next(
+            str(item["request_id"]).encode() for item in actions if item["action"] == "create"
+        )
+    except (*NOT_JSON, KeyError, TypeError, StopIteration):
+        return None
+
+
+async def posts_of(errand: Errand, asker: Asker, rows: Iterable[Row]) -> dict[str, bytes | None]:
+    """Which POST made each server, by the server's id: see ``create_request_id``."""
+    return {row.id: await create_request_id(errand, asker, row) for row in rows}
+
+
+def view(errand: Errand, row: Row, links: list[dict[str, str]], *, password: str | None) -> bytes:
+    """The body byte for byte as Nova makes it (views/servers.py ``create``).
+
+    Args:
+        errand: The request.
+        row: The first server.
+        links: Its links.
+        password: Its adminPass, or None where this Nova tells none.
+    """
+    shown: dict[str, Any] = {
+        "id": row.id,
+        "links": links,
+        "OS-DCF:diskConfig": row.disk_config,
+        "security_groups": errand.document["server"].get("security_groups", [{"name": "default"}]),
+    }
+    if password is not None:
+        shown["adminPass"] = password
+    return json.dumps({"server": shown}).encode()

@@ -1,0 +1,203 @@
+"""What Nova lists of servers: which rows a request asks for, and which of them are its own.
+
+Facts measured on Nova 34: a server is listed before its 202 goes out; tags can be given at the
+create from 2.52 on (at most 50) and are filtered on from 2.26 on, below that the filter is
+silently ignored, and so is a metadata filter: every returned row is checked again here. A deleted
+server has lost its tags and is only listed with ``changes-since``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from dedupd.cloud.ask import Asker, CannotAsk, document, query
+from dedupd.cloud.probes.base import REFUSED, Errand
+from dedupd.exchange import NOT_JSON, Answer
+from dedupd.microversion import Microversion
+
+TAGS_SINCE = Microversion(2, 52)
+MAX_TAGS = 50
+MAX_METADATA = 128
+"""Nova's default quota metadata_items: one item more and a good request would be refused."""
+
+TAG_PREFIX = "dedupd."
+METADATA_KEY = "dedupd:id"
+ASKING = Microversion(2, 69)
+"""Tags and metadata in every row; in a bare listing, the servers of a cell that is down too."""
+
+CLOCK_SKEW = 300.0
+"""Seconds by which Nova's clock may differ from ours."""
+
+
+class Row(msgspec.Struct, frozen=True, rename={"disk_config": "OS-DCF:diskConfig"}):
+    """What a listing tells of one server; a cell that is down tells almost nothing."""
+
+    id: str
+    links: list[dict[str, str]]
+    status: str = "UNKNOWN"
+    name: str | None = None
+    tenant_id: str = ""
+    user_id: str = ""
+    created: str = ""
+    metadata: dict[str, str] = {}
+    tags: list[str] = []
+    disk_config: str = "MANUAL"
+
+
+class _Page(msgspec.Struct, frozen=True):
+    servers: list[Row]
+
+
+def server_of(body: Any) -> dict[str, Any] | None:
+    """The server that a request's body describes, or None where it describes none."""
+    server = body.get("server") if isinstance(body, dict) else None
+    return server if isinstance(server, dict) else None
+
+
+def mark(errand: Errand, server: dict[str, Any]) -> dict[str, Any]:
+    """The member of the body that marks it; empty where there is no room for a mark."""
+    if _tagged(errand, server):
+        return {"tags": [*server.get("tags", []), TAG_PREFIX + errand.record.id]}
+    metadata = server.get("metadata", {})
+    if not isinstance(metadata, dict) or len(metadata) >= MAX_METADATA:
+        return {}
+    return {"metadata": metadata | {METADATA_KEY: errand.record.id}}
+
+
+def _tagged(errand: Errand, server: dict[str, Any]) -> bool:
+    tags = server.get("tags", [])
+    return errand.effective >= TAGS_SINCE and isinstance(tags, list) and len(tags) < MAX_TAGS
+
+
+def ours(errand: Errand, rows: Iterable[Row]) -> list[Row]:
+    """Never trust a filter: only rows that carry the mark."""
+    mark = errand.record.id
+    return [
+        row
+        for row in rows
+        if TAG_PREFIX + mark in row.tags or row.metadata.get(METADATA_KEY) == mark
+    ]
+
+
+def is_marked(row: Row) -> bool:
+    """Whether it was made for some request of dedupd's."""
+    return METADATA_KEY in row.metadata or any(tag.startswith(TAG_PREFIX) for tag in row.tags)
+
+
+async def shown(errand: Errand, asker: Asker, server_id: str) -> Row | None:
+    """One server, or None where it is not there; as the service user where the caller may not.
+
+    Raises:
+        CannotAsk: the cloud did not tell.
+    """
+    path = f"{errand.modern_root}/servers/{quote(server_id, safe='')}"
+    shown = await asker.as_caller(path, ASKING)
+    if shown.status in REFUSED:
+        shown = await asker.as_service(path, ASKING)
+    if shown.status == 404:
+        return None
+    return msgspec.convert(document(shown, "Showing a server")["server"], Row)
+
+
+async def listed(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
+    """All pages; as the caller, or as the service user where the caller's token has ended.
+
+    Each server once: Nova may list one on two pages while it leaves the scheduler (measured).
+    """
+    rows: dict[str, Row] = {}
+    marker: dict[str, str] = {}
+    while True:
+        page = {row.id: row for row in await _page(errand, asker, filters | marker)}
+        if page.keys() <= rows.keys():
+            return list(rows.values())
+        rows |= page
+        marker = {"marker": list(page)[-1]}
+
+
+async def listed_bare(errand: Errand, asker: Asker) -> list[Row]:
+    """Nova leaves the servers of a cell that is down out of every list but a bare one.
+
+    The service user is shown every project's; a mark in another project would be a forgery.
+    """
+    answer = await asker.as_caller(f"{errand.modern_root}/servers/detail", ASKING)
+    if answer.status not in REFUSED:
+        return _rows(answer)
+    target = f"{errand.modern_root}/servers/detail?all_tenants=1"
+    rows = _rows(await asker.as_service(target, ASKING))
+    return [row for row in rows if row.tenant_id == errand.record.project_id]
+
+
+async def _page(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
+    answer = await asker.as_caller(query(f"{errand.base}/servers/detail", filters), ASKING)
+    if answer.status in REFUSED:
+        everyone = {"all_tenants": "1", "project_id": errand.record.project_id}
+        target = query(f"{errand.root}/servers/detail", filters | everyone)
+        answer = await asker.as_service(target, ASKING)
+    return _rows(answer)
+
+
+def _rows(answer: Answer) -> list[Row]:
+    if answer.status != 200:
+        raise CannotAsk(f"Listing servers: Nova answered {answer.status}.")
+    try:
+        return msgspec.json.decode(answer.body, type=_Page).servers
+    except NOT_JSON as error:
+        raise CannotAsk(f"Listing servers: Nova's answer cannot be read: {error}") from None
+
+
+def quick_filter(errand: Errand, server: dict[str, Any]) -> dict[str, str]:
+    """By the mark where Nova filters by it, else by name."""
+    if _tagged(errand, server):
+        return {"tags": TAG_PREFIX + errand.record.id}
+    return {"name": _name_pattern(server)}
+
+
+def slow_filter(errand: Errand, server: dict[str, Any]) -> dict[str, str]:
+    """A marked-by-metadata server may have been renamed, so there it is time alone."""
+    since = {"changes-since": _timestamp(_earliest(errand))}
+    return since | ({"name": _name_pattern(server)} if _tagged(errand, server) else {})
+
+
+def _name_pattern(server: dict[str, Any]) -> str:
+    """Nova's name filter is the database's regular expression: everything odd is escaped."""
+    name = str(server.get("name", "")).strip()
+    escaped = re.sub(r"([^\w\s-])", r"\\\1", name)
+    return f"^{escaped}(-[0-9]+)?$"
+
+
+def _earliest(errand: Errand) -> float:
+    first = errand.record.first_sent_at
+    return (errand.record.created_at if first is None else first) - CLOCK_SKEW
+
+
+def _timestamp(when: float) -> str:
+    moment = datetime.datetime.fromtimestamp(when, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def may_be_ours(errand: Errand, server: dict[str, Any], row: Row) -> bool:
+    """A deleted row without a mark, of this user and name, that was made since."""
+    return (
+        row.status == "DELETED"
+        and row.user_id in ("", errand.record.user_id)
+        and row.created >= _timestamp(_earliest(errand))
+        and re.fullmatch(_name_pattern(server), row.name or "") is not None
+    )
+
+
+def hides_some(errand: Errand, everything: list[Row]) -> bool:
+    """Whether a server made since is in a cell that is down: its row has not even a name."""
+    since = _timestamp(_earliest(errand))
+    return any(row.name is None and row.created >= since for row in everything)
+
+
+def order(row: Row) -> tuple[str, int, str]:
+    """The oldest first; of one multi-create, ``x-1`` first, as Nova's answer names it."""
+    number = re.search(r"-([0-9]+)$", row.name or "")
+    return (row.created, int(number[1]) if number else 0, row.id)
