@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 from oslo_log import log
@@ -25,6 +25,7 @@ from dedupd.api.body import Body, too_slow
 from dedupd.api.disconnect import ClientGone, Disconnect
 from dedupd.api.latch import Latch, Waiter
 from dedupd.api.question import Question
+from dedupd.api.recent import Recent
 from dedupd.api.respond import respond
 from dedupd.errors import (
     Conflict,
@@ -70,6 +71,7 @@ class Front:
     metrics: Metrics
     limits: FrontLimits
     clock: Callable[[], float]
+    recent: Recent = field(default_factory=Recent)
     entropy: Callable[[int], bytes] = os.urandom
     check_open: Callable[[], None] = lambda: None
     """Raises Unavailable while nobody knows yet whether the store may be used."""
@@ -146,12 +148,10 @@ class Visit:
         """
         front = self._front
         front.check_open()
-        stored = (await front.store.read([question.id])).get(question.id)
-        if stored is None or stored.record.state.vacant:
-            front.admission.check(question.identity.project_id)
-            front.latch.check()
-            draft = question.draft(front.keys, front.clock(), front.entropy)
-            self._first, stored = await front.store.claim(*draft)
+        stored = await self._find(question.id) if question.id in front.recent else None
+        if stored is None:
+            stored = await self._claim(question)
+        front.recent.note(question.id)
         self._record = stored.record
         if self._first:
             front.admission.count(stored.record.project_id)
@@ -160,6 +160,30 @@ class Visit:
         _check_same(question, stored.record)
         if stored.record.state.awaited:
             front.latch.check()
+        return stored
+
+    async def _find(self, request_id: str) -> Stored | None:
+        """What stands under this id and is in the way of a claim."""
+        stored = (await self._front.store.read([request_id])).get(request_id)
+        return None if stored is None or stored.record.state.vacant else stored
+
+    async def _claim(self, question: Question) -> Stored:
+        """Claim it, or what stands there: a repeat is answered even where a claim is refused.
+
+        Raises:
+            Unavailable, BadRequest: refused; nothing was stored.
+        """
+        front = self._front
+        try:
+            front.admission.check(question.identity.project_id)
+            front.latch.check()
+            draft = question.draft(front.keys, front.clock(), front.entropy)
+        except DedupdError:
+            stored = await self._find(question.id)
+            if stored is None:
+                raise
+            return stored
+        self._first, stored = await front.store.claim(*draft)
         return stored
 
     async def _publish(self, record: Record) -> None:
@@ -237,6 +261,7 @@ class Idempotent:
 
     def __init__(self, front: Front) -> None:
         self._front = front
+        front.store.on_completion(front.recent.hear)
 
     def let_go(self) -> None:
         """Hold no caller any longer: all are told that their requests go on."""
