@@ -32,9 +32,21 @@ class Opening:
     """Store and queue of a process that starts without waiting for them."""
 
     def __init__(self, store: Store, queue: Queue) -> None:
-        self._store = store
-        self._queue = queue
-        self._missing = ["store", "queue"]
+        self._steps = {"store": store.open, "queue": queue.open}
+        self._opened = asyncio.Event()
+
+    async def once(self) -> None:
+        """Open both, now.
+
+        Raises:
+            Unavailable: one of them is away.
+            ConfigError: one of them refuses, and will go on to do so.
+        """
+        while self._steps:
+            name, step = next(iter(self._steps.items()))
+            await step()
+            del self._steps[name]
+        self._opened.set()
 
     async def run(self, *further: Callable[[], Awaitable[None]]) -> None:
         """Open both, and then do what else needs them, however long that takes.
@@ -42,12 +54,12 @@ class Opening:
         Raises:
             ConfigError: one of them refuses, and will go on to do so.
         """
-        await TRYING.copy()(self._store.open)
-        self._missing.remove("store")
-        await TRYING.copy()(self._queue.open)
-        self._missing.remove("queue")
-        for step in further:
+        for step in (self.once, *further):
             await TRYING.copy()(step)
+
+    async def finished(self) -> None:
+        """Returns when both are open."""
+        await self._opened.wait()
 
     def check(self) -> None:
         """Whether both are open: before that, nobody knows whether they may be used at all.
@@ -55,9 +67,9 @@ class Opening:
         Raises:
             Unavailable: they are not.
         """
-        if self._missing:
+        for missing in self._steps:
             raise Unavailable(
-                f"dedupd has not reached its {self._missing[0]} since it was started; nothing was "
+                f"dedupd has not reached its {missing} since it was started; nothing was "
                 "stored. Repeat with the same token."
             )
 

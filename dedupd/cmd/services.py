@@ -116,7 +116,7 @@ async def _serve(
         listener = listen(address, share=place is not None)
         shared = await stack.enter_async_context(wiring.parts(settings, keys, place))
         opening = Opening(shared.store, shared.queue)
-        app = await stack.enter_async_context(wiring.front(shared, None, opening.check))
+        app = await stack.enter_async_context(wiring.front(shared, None, opening))
         stop_seconds = settings.worker.stop_seconds
         await stack.enter_async_context(serving(app, listener, stop_seconds, last_call=app.let_go))
         settle()
@@ -135,7 +135,7 @@ async def _work(settings: Settings, keys: Keys) -> None:
         shared = await stack.enter_async_context(wiring.parts(settings, keys))
         opening = Opening(shared.store, shared.queue)
         service = await stack.enter_async_context(wiring.worker(shared))
-        health: Starlette = health_resources(wiring.health(shared, service, opening.check))
+        health: Starlette = health_resources(wiring.health(shared, service, opening))
         await stack.enter_async_context(serving(health, listener, 1.0))
         settle()
         sys.stdout.write(f"dedupd worker answers on port {listener.getsockname()[1]}\n")

@@ -11,6 +11,7 @@ import uvloop
 from cliff.command import Command
 
 from dedupd.cmd import wiring
+from dedupd.cmd.opening import Opening
 from dedupd.cmd.serve import listen, serving, set_up_logging, settle, stop_signals
 from dedupd.conf import Settings
 from dedupd.conf.values import Address, StoreScheme
@@ -107,12 +108,12 @@ async def _serve(settings: Settings, simulated: SimulatedCloud | None) -> None:
         if simulated is not None:
             await stack.enter_async_context(simulated.serving())
         shared = await stack.enter_async_context(wiring.parts(settings, keys))
-        await shared.store.open()
-        await shared.queue.open()
+        opening = Opening(shared.store, shared.queue)
+        await opening.once()
         service = await stack.enter_async_context(wiring.worker(shared))
         await service.start()
         stack.push_async_callback(service.stop)
-        app = await stack.enter_async_context(wiring.front(shared, service, _is_open))
+        app = await stack.enter_async_context(wiring.front(shared, service, opening))
         stop_seconds = settings.worker.stop_seconds
         await stack.enter_async_context(serving(app, listener, stop_seconds, last_call=app.let_go))
         settle()
@@ -120,10 +121,6 @@ async def _serve(settings: Settings, simulated: SimulatedCloud | None) -> None:
         sys.stdout.write(_welcome(settings, Address(host, port), simulated is not None))
         sys.stdout.flush()
         await stop.wait()
-
-
-def _is_open() -> None:
-    """Its own store and queue were opened before the front."""
 
 
 def _welcome(settings: Settings, address: Address, simulated: bool) -> str:

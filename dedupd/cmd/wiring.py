@@ -21,6 +21,7 @@ from dedupd.api.passthrough import PassThrough, open_upstream
 from dedupd.api.status import Status
 from dedupd.cloud.nova import Nova
 from dedupd.cloud.service_user import KeystoneServiceUser
+from dedupd.cmd.opening import Opening
 from dedupd.conf import Settings, keystone
 from dedupd.conf.api import Concurrent
 from dedupd.conf.auth import Strategy
@@ -214,11 +215,11 @@ def _worker_service(shared: Parts, user: KeystoneServiceUser | None) -> WorkerSe
 
 @asynccontextmanager
 async def front(
-    shared: Parts, worker_service: WorkerService | None, check_open: Callable[[], None]
+    shared: Parts, worker_service: WorkerService | None, opening: Opening
 ) -> AsyncIterator[App]:
     """The front's ASGI application, and what runs beside it.
 
-    ``check_open`` raises Unavailable until store and queue have been opened.
+    ``opening`` is that of store and queue, wherever it has come to.
     """
     settings = shared.settings
     authenticator = _authenticator(settings)
@@ -241,16 +242,16 @@ async def front(
                 latch=settings.api.concurrent is Concurrent.LATCH,
             ),
             clock=shared.clock,
-            check_open=check_open,
+            check_open=opening.check,
         )
     )
     async with (
         open_upstream(connect_seconds=settings.nova.connect_timeout) as upstream,
-        _running(latch.poll(), admission.refresh()),
+        _running(latch.poll(), _refresh(admission, opening)),
     ):
         try:
             own = own_resources(
-                _status(shared, authenticator), health(shared, worker_service, check_open)
+                _status(shared, authenticator), health(shared, worker_service, opening)
             )
             passthrough = PassThrough(
                 upstream, endpoint(settings), body_seconds=settings.api.body_timeout
@@ -258,6 +259,12 @@ async def front(
             yield App(own, idempotent, passthrough)
         finally:
             await authenticator.close()
+
+
+async def _refresh(admission: Admission, opening: Opening) -> None:
+    """Keep it up to date, as soon as there is something to read."""
+    await opening.finished()
+    await admission.refresh()
 
 
 def _status(shared: Parts, authenticator: Authenticator) -> Status:
@@ -273,11 +280,9 @@ def _status(shared: Parts, authenticator: Authenticator) -> Status:
     )
 
 
-def health(
-    shared: Parts, worker_service: WorkerService | None, check_open: Callable[[], None]
-) -> Health:
-    """What a process answers about itself; ``check_open`` as for ``front``."""
-    return Health(_checks(shared, worker_service, check_open), shared.metrics)
+def health(shared: Parts, worker_service: WorkerService | None, opening: Opening) -> Health:
+    """What a process answers about itself; ``opening`` as for ``front``."""
+    return Health(_checks(shared, worker_service, opening), shared.metrics)
 
 
 def _authenticator(settings: Settings) -> Authenticator:
@@ -291,10 +296,10 @@ def _authenticator(settings: Settings) -> Authenticator:
 
 
 def _checks(
-    shared: Parts, worker_service: WorkerService | None, check_open: Callable[[], None]
+    shared: Parts, worker_service: WorkerService | None, opening: Opening
 ) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
     async def store() -> None:
-        check_open()
+        opening.check()
         await shared.store.depth()
 
     async def queue() -> None:

@@ -109,8 +109,20 @@ class _TlsTransport(_Wired, transport.SSLTransport):
     pass
 
 
+class MortalChannel(pyamqp.Channel):
+    """A channel that ends with the broker's first exception, and so ends its connection too.
+
+    py-amqp would open it again in silence, without its confirms and its consumers.
+    """
+
+    def _do_revive(self) -> None:
+        """Nothing: the exception is raised next."""
+
+
 class WiredConnection(pyamqp.Connection):
     """py-amqp's connection on such a transport."""
+
+    Channel = MortalChannel
 
     def Transport(  # noqa: N802 - py-amqp names it so
         self,
