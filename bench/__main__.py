@@ -25,7 +25,10 @@ from bench.room import room
 from bench.waiters import waiters
 
 TABLE_WIDTH = 130
-PARTS = ("compare", "waiters", "records", "chain", "queues", "room", "group-commit")
+PARTS = (
+    *("compare", "waiters", "records", "site-records"),
+    *("chain", "queues", "room", "group-commit"),
+)
 
 
 def arguments() -> argparse.Namespace:
@@ -39,7 +42,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of each measurement; default: 4; quick: 1")
     parser.add_argument("--sustained", type=float, help="seconds (chain); default: 60; quick: 4")
     parser.add_argument("--callers", type=int, default=5000, help="who wait (waiters)")
-    parser.add_argument("--records", type=int, help="default: 1000000; quick: 50000")
+    parser.add_argument(
+        "--records", type=int, help="default: 1000000, half for a site; quick: 50000"
+    )
     parser.add_argument("--profile", type=Path, metavar="DIR", help="py-spy's records of dedupd")
     parser.add_argument("--json", type=Path, default=ROOT / "var/bench.json")
     parser.add_argument("--no-peers", action="store_true", help="do not install the peers")
@@ -59,37 +64,46 @@ def machine() -> dict[str, Any]:
     }
 
 
+Part = Callable[[Path], dict[str, Any]]
+"""Measures in a directory of its own, and returns all there is to keep."""
+
+
+def parts(options: argparse.Namespace, console: Console) -> dict[str, Part]:
+    """What can be measured."""
+    quick = options.quick
+    rounds = options.rounds or (2 if quick else 5)
+    seconds = options.seconds or (1.0 if quick else 4.0)
+    sustained = options.sustained or (4.0 if quick else 60.0)
+    number = options.records or (50_000 if quick else 1_000_000)
+    in_one, in_site = (1000, number), (1000, number // 2)
+    modes, only = tuple(options.modes), frozenset(options.subjects)
+    plan = Plan(rounds, seconds, only, modes, options.profile)
+    return {
+        "compare": lambda at: compare(plan, at, console),
+        "waiters": lambda at: waiters(options.callers, at, console),
+        "records": lambda at: stored("records", in_one, rounds, seconds, at, console),
+        "site-records": lambda at: stored("site-records", in_site, rounds, seconds, at, console),
+        "chain": lambda at: chain(sustained, options.profile, at, console),
+        "queues": lambda at: queues(rounds, seconds, at, console),
+        "room": lambda at: room(5 * seconds, at, console),
+        "group-commit": lambda at: group_commit(rounds, seconds, at, console),
+    }
+
+
 def main() -> None:
     options = arguments()
     console = Console()
     if console.width < TABLE_WIDTH:
         console.width = TABLE_WIDTH
-    rounds = options.rounds or (2 if options.quick else 5)
-    seconds = options.seconds or (1.0 if options.quick else 4.0)
-    number = options.records or (50_000 if options.quick else 1_000_000)
     if {"compare", "queues"} & {*options.parts} and not options.no_peers:
         subprocess.run([ROOT / "bench/peers/setup"], check=True)
     found: dict[str, Any] = {"machine": machine()}
     console.print(found["machine"])
-    plan = Plan(rounds, seconds, frozenset(options.subjects), tuple(options.modes), options.profile)
-    parts: dict[str, Callable[[Path], dict[str, Any]]] = {
-        "compare": lambda directory: compare(plan, directory, console),
-        "waiters": lambda directory: waiters(options.callers, directory, console),
-        "chain": lambda directory: chain(
-            options.sustained or (4.0 if options.quick else 60.0),
-            options.profile,
-            directory,
-            console,
-        ),
-        "queues": lambda directory: queues(rounds, seconds, directory, console),
-        "group-commit": lambda directory: group_commit(rounds, seconds, directory, console),
-        "room": lambda directory: room(5 * seconds, directory, console),
-        "records": lambda directory: stored((1000, number), rounds, seconds, directory, console),
-    }
+    measures = parts(options, console)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     for part in options.parts:
         with tempfile.TemporaryDirectory(prefix="dedupd-bench-") as directory:
-            found[part] = parts[part](Path(directory))
+            found[part] = measures[part](Path(directory))
         options.json.write_text(json.dumps(found, indent=1) + "\n")
     console.print(f"written: {options.json}")
 

@@ -153,7 +153,7 @@ def ratio(ours: list[Measurement], theirs: list[Measurement]) -> float:
 
 
 def cpu_ratio(ours: list[Measurement], theirs: list[Measurement]) -> float:
-    return paired(ours, theirs, lambda one, other: one["cpu_us"][0] / other["cpu_us"][0])
+    return paired(ours, theirs, lambda one, other: sum(one["cpu_us"]) / sum(other["cpu_us"]))
 
 
 def added(ours: list[Measurement], theirs: list[Measurement]) -> float:

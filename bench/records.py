@@ -1,7 +1,8 @@
 """What stored records cost: memory, and CPU per request, with a thousand of them and a million.
 
-The database is filled through the store's own methods (claim, then swap to DONE with an answer of
-the size that Nova's has), so it is what so many requests would have left behind.
+The store is filled through its own methods (claim, then swap to DONE with an answer of the size
+that Nova's has), so it is what so many requests would have left behind. Once for dedupd standalone,
+and once for a whole site, whose CPU is that of front, worker and etcd.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import os
 import secrets
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,15 @@ from rich.table import Table
 
 from bench.cell import Cell, Measurement
 from bench.compare import cpu_ratio, median, ratio
-from bench.processes import Service, Services, memory
+from bench.processes import Services, memory
+from bench.room import Member
+from bench.site import Site
 from dedupd import seal
 from dedupd.ports import Store
 from dedupd.request import Record, Resource, begin_send, finish
 from dedupd.store.sqlite import SqliteStore
 
-RESULT_BYTES = 1100  # a sealed answer to a server create
+RESULT_BYTES = 200  # a sealed answer to a server create
 PAYLOAD_BYTES = 900
 TOGETHER = 5000
 DAY = 86400.0
@@ -83,37 +87,76 @@ async def fill(store: Store, number: int, console: Console) -> None:
         await store.close()
 
 
+@dataclass(frozen=True)
+class Holder:
+    """What holds so many records: where it is asked, and the processes whose CPU counts."""
+
+    urls: list[str]
+    pids: list[int]
+    """The front's first."""
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Where records are put."""
+
+    services: Services
+    nova: str
+    console: Console
+
+    def standalone(self, number: int) -> Holder:
+        """One process on SQLite."""
+        state = self.services.directory / f"dedupd-with-{number}"
+        uvloop.run(fill(new_store(state), number, self.console))
+        service = self.services.dedupd(self.nova, state)
+        return Holder([service.url], [service.pid])
+
+    def site(self, number: int) -> Holder:
+        """A front and a worker on etcd and RabbitMQ of their own."""
+        site = Site(self.services, self.services.directory / f"site-with-{number}", self.nova)
+        uvloop.run(fill(site.store(), number, self.console))
+        Member(site.etcd.endpoints[0]).settled()
+        pids = {kind: pid for pid, kind in site.processes.items()}
+        return Holder(site.urls, [pids["front"], pids["worker"], pids["etcd"]])
+
+
+HOLDERS: dict[str, Callable[[Filling, int], Holder]] = {
+    "records": Filling.standalone,
+    "site-records": Filling.site,
+}
+
+
 def stored(
-    numbers: tuple[int, ...], rounds: int, seconds: float, directory: Path, console: Console
+    part: str,
+    numbers: tuple[int, ...],
+    rounds: int,
+    seconds: float,
+    directory: Path,
+    console: Console,
 ) -> dict[str, Any]:
     """Measures one dedupd for each number of records, in turns."""
     with Services(directory) as services:
-        stub = services.stub()
-        running: dict[int, Service] = {}
-        for number in numbers:
-            state = directory / f"dedupd-with-{number}"
-            uvloop.run(fill(new_store(state), number, console))
-            running[number] = services.dedupd(stub.url, state)
-        started = {number: memory(service.pid) for number, service in running.items()}
+        filling = Filling(services, services.stub().url, console)
+        running = {number: HOLDERS[part](filling, number) for number in numbers}
+        started = {number: memory(holder.pids[0]) for number, holder in running.items()}
         measured: dict[tuple[int, str], list[Measurement]] = {}
         for turn in range(rounds):
             for mode in ("new-token", "replay"):
                 for number in numbers if turn % 2 else reversed(numbers):
-                    found = Cell(mode, 64).load(
-                        [running[number].url], [running[number].pid], seconds
-                    )
+                    holder = running[number]
+                    found = Cell(mode, 64).load(holder.urls, holder.pids, seconds)
                     measured.setdefault((number, mode), []).append(found)
         rows = [
             {
                 "records": number,
                 "mode": mode,
                 "per_second": median(found, "per_second"),
-                "cpu_us": statistics.median(one["cpu_us"][0] for one in found),
+                "cpu_us": statistics.median(sum(one["cpu_us"]) for one in found),
                 "errors": sum(one["errors"] for one in found),
                 "of_the_first": ratio(found, measured[numbers[0], mode]),
                 "cpu_of_the_first": cpu_ratio(found, measured[numbers[0], mode]),
                 "bytes_started": started[number],
-                "bytes_now": memory(running[number].pid),
+                "bytes_now": memory(running[number].pids[0]),
             }
             for (number, mode), found in measured.items()
         ]

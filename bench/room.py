@@ -16,12 +16,11 @@ from rich.table import Table
 from bench.cell import Cell
 from bench.chain import progress
 from bench.processes import Services
-from bench.site import Site
+from bench.site import PREFIX, Site
 from dedupd.store.etcd_stubs import rpc
 
 MANY = Cell("new-token", 64)
 KINDS = ("requests", "listing", "expiry", "pending", "payloads")
-PREFIX = b"/dedupd/v1/"
 DEFRAGMENTING_SECONDS = 120.0
 
 
@@ -35,7 +34,7 @@ class Member:
 
     def settled(self) -> int:
         """The size of its database when all that is superseded has gone."""
-        now = self._keys.Range(rpc.RangeRequest(key=PREFIX)).header.revision
+        now = self._keys.Range(rpc.RangeRequest(key=PREFIX.encode())).header.revision
         self._keys.Compact(rpc.CompactionRequest(revision=now, physical=True))
         self._maintenance.Defragment(rpc.DefragmentRequest(), timeout=DEFRAGMENTING_SECONDS)
         size: int = self._maintenance.Status(rpc.StatusRequest()).dbSize
@@ -43,14 +42,14 @@ class Member:
 
     def count(self, kind: str) -> int:
         """How many keys there are of a kind."""
-        start = PREFIX + kind.encode() + b"/"
+        start = f"{PREFIX}{kind}/".encode()
         below = rpc.RangeRequest(key=start, range_end=start[:-1] + b"0", count_only=True)
         count: int = self._keys.Range(below).count
         return count
 
     def example(self, kind: str) -> tuple[int, int]:
         """The bytes of the key, and of the value, of one of a kind."""
-        start = PREFIX + kind.encode() + b"/"
+        start = f"{PREFIX}{kind}/".encode()
         below = rpc.RangeRequest(key=start, range_end=start[:-1] + b"0", limit=1)
         pairs = self._keys.Range(below).kvs
         return (len(pairs[0].key), len(pairs[0].value)) if pairs else (0, 0)

@@ -14,16 +14,20 @@ from pathlib import Path
 
 from bench.processes import START_SECONDS, Service, Services, free_port
 from dedupd import seal
+from dedupd.store.etcd import EtcdStore
+from dedupd.store.etcd_cluster import Cluster
 from tests.engines.rabbitmq import RabbitMQ
 from tests.integration.etcd_server import EtcdServer
 
 DEDUPD = str(Path(sys.executable).with_name("dedupd"))
 
+PREFIX = "/dedupd/v1/"
 CONFIG = """
 [auth]
 strategy = noauth
 [store]
 url = etcd://{etcd}
+prefix = {prefix}
 [queue]
 url = {broker}
 max_depth = 100000
@@ -56,9 +60,10 @@ class Site:
         (directory / "rabbitmq").mkdir()
         self.broker = services.enter_context(RabbitMQ(directory / "rabbitmq"))
         self._config = directory / "dedupd.conf"
-        keys = directory / "seal.keys"
+        keys = self._keys = directory / "seal.keys"
         seal.create(keys)
         text = CONFIG.format(
+            prefix=PREFIX,
             etcd=",".join(self.etcd.endpoints),
             broker=self.broker.url,
             keys=keys,
@@ -82,6 +87,11 @@ class Site:
             self.etcd.members[0].pid: "etcd",
             self.broker.pid: "RabbitMQ",
         }
+
+    def store(self) -> EtcdStore:
+        """The store of its fronts and workers, for another process."""
+        check = seal.load(self._keys).check
+        return EtcdStore(Cluster(self.etcd.endpoints), prefix=PREFIX, identity_check=check)
 
     def add(self, kind: str) -> None:
         """One more front (``api``) or ``worker``."""
