@@ -106,8 +106,7 @@ def _member_parts(name: str, members: dict[str, Any]) -> dict[str, bytes]:
     }
 
 
-def _encode(value: Any) -> bytes:
-    return msgspec.json.encode(value, order="sorted")
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def _digest(key: bytes, name: str, value: bytes) -> bytes:

@@ -57,7 +57,8 @@ class Question:
             created_at=now,
         )
         headers = without(without_identity(self.headers), _NOT_FOR_NOVA)
-        as_text(headers)
+        if not all(value.isascii() for _, value in headers):
+            as_text(headers)
         call = Call(method="POST", target=self.target, headers=headers, body=self.body)
         return record, seal_payload(keys, record, Payload(call=call, seed=entropy(16)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -59,10 +60,17 @@ class Asker:
     ) -> None:
         """Ask on behalf of the request that carried ``headers``; each GET takes ``timeout`` s."""
         self._cloud = cloud
-        self._headers = without(headers, _NOT_FOR_ASKING)
-        self._credentials = tuple(pair for pair in headers if pair[0].lower() in _CREDENTIALS)
+        self._given = headers
         self._service_user = service_user
         self._timeout = timeout
+
+    @cached_property
+    def _headers(self) -> Headers:
+        return without(self._given, _NOT_FOR_ASKING)
+
+    @cached_property
+    def _credentials(self) -> Headers:
+        return tuple(pair for pair in self._given if pair[0].lower() in _CREDENTIALS)
 
     @property
     def has_service_user(self) -> bool:

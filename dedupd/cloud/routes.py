@@ -6,6 +6,7 @@ What no row matches is sent once and never again: an ambiguous answer leaves it 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 from urllib.parse import unquote
@@ -82,16 +83,23 @@ def read(path: str, headers: tuple[tuple[bytes, bytes], ...], body: bytes) -> Re
     Raises:
         BadRequest: a malformed microversion, or a body that must be JSON and is not.
     """
-    match = _ROOT.fullmatch(re.sub("/+", "/", unquote(path)))
-    rest = match["rest"] if match else path
-    route = next(row for row in ROUTES if row.path.fullmatch(rest))
+    route, base, legacy = _place(path)
     return Reading(
         route=route,
-        base=match["base"] if match else "",
-        legacy=match is not None and match["minor"] is None,
+        base=base,
+        legacy=legacy,
         microversion=parse((name.lower(), value) for name, value in headers),
         document=_document(body, route),
     )
+
+
+@lru_cache(maxsize=256)
+def _place(path: str) -> tuple[Route, str, bool]:
+    """The row of a path, the API's root in it, and whether that is the legacy one."""
+    match = _ROOT.fullmatch(re.sub("/+", "/", unquote(path)))
+    rest = match["rest"] if match else path
+    route = next(row for row in ROUTES if row.path.fullmatch(rest))
+    return route, match["base"] if match else "", match is not None and match["minor"] is None
 
 
 def errand(record: Record, payload: Payload) -> Errand:

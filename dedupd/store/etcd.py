@@ -241,8 +241,8 @@ class EtcdStore:
         """The transaction that puts ``after`` in the place of ``before``."""
         keys = self._keys
         kept = result if after.state.answered else None
-        image = keys.image(after, etcd_keys.encode(after, token, kept))
-        success = etcd_requests.changes(keys.image(before), image)
+        moved = keys.moving(after, etcd_keys.encode(after, token, kept))
+        success = etcd_requests.changes(keys.moving(before), moved)
         if before.state.pending and not after.state.pending:
             success.append(etcd_requests.delete(keys.payload(before.id)))
         return etcd_requests.transaction(self._unchanged(before), success)
@@ -281,7 +281,8 @@ class EtcdStore:
         return {head.record.id: head.record for head in heads if head is not None}
 
     async def _looks(self, transactions: Iterable[Transaction]) -> list[Part]:
-        return await asyncio.gather(*(self._reads.run(None, each) for each in transactions))
+        parts = [self._reads.run(None, each) for each in transactions]
+        return [await parts[0]] if len(parts) == 1 else await asyncio.gather(*parts)
 
     def _looking_at_head(self, id_: str) -> Transaction:
         """The transaction that reads a record's head, wherever it stands."""

@@ -166,7 +166,11 @@ class Keys:
 
     def image(self, record: Record, value: bytes = SOME_HEAD) -> dict[bytes, bytes]:
         """All of the record's keys but its payload's; ``value`` is what its head's holds."""
-        image = {self.head(record): value, self.listing(record): record.birth.encode()}
+        return {self.listing(record): record.birth.encode(), **self.moving(record, value)}
+
+    def moving(self, record: Record, value: bytes = SOME_HEAD) -> dict[bytes, bytes]:
+        """Those among them that follow the record's state."""
+        image = {self.head(record): value}
         if record.state is State.UNKNOWN:
             image[self.pending(record)] = b""
         if record.expires_at is not None:

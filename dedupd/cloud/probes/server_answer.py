@@ -19,6 +19,10 @@ PASSWORD_GROUPS = ("23456789", "ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghijkmnopqrstu
 PASSWORD_LENGTH = 12
 """As Nova makes them (nova/utils.py ``generate_password``)."""
 
+_ALL_GROUPS = "".join(PASSWORD_GROUPS)
+_PASSWORD_BYTES = 16 * PASSWORD_LENGTH
+"""Of two for each character, one in seven is passed over: so many are never used up."""
+
 REQUEST_ID = tenacity.AsyncRetrying(
     retry=tenacity.retry_if_result(lambda found: found is None),
     wait=tenacity.wait_exponential(multiplier=0.2, max=2),
@@ -31,15 +35,16 @@ it has not within 15 s, the id is left out."""
 
 def password(seed: bytes) -> str:
     """A password grown from ``seed``: the same each time, one character of each group at least."""
-    stream = iter(hashlib.shake_256(b"adminPass" + seed).digest(64 * PASSWORD_LENGTH))
+    stream = iter(hashlib.shake_256(b"adminPass" + seed).digest(_PASSWORD_BYTES))
 
     def pick(symbols: str) -> str:
         limit = 256 - 256 % len(symbols)
-        return symbols[next(byte for byte in stream if byte < limit) % len(symbols)]
+        while (byte := next(stream)) >= limit:
+            pass
+        return symbols[byte % len(symbols)]
 
     chosen = [pick(group) for group in PASSWORD_GROUPS]
-    everything = "".join(PASSWORD_GROUPS)
-    chosen += [pick(everything) for _ in range(PASSWORD_LENGTH - len(chosen))]
+    chosen += [pick(_ALL_GROUPS) for _ in range(PASSWORD_LENGTH - len(chosen))]
     return "".join(sorted(chosen, key=lambda _: next(stream)))
 
 
