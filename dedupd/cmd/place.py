@@ -1,4 +1,4 @@
-"""The options of tools that work beside a server: whose configuration, where its files are."""
+"""Options that stand for configuration, the same for a server and the tools that work beside it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ NO_FRONT = {"auth.strategy": "noauth", "api.listen": "127.0.0.1:0"}
 
 
 def add_state_path(parser: argparse.ArgumentParser) -> None:
-    """Add ``--state-path``, which is ``dedupd standalone --state``."""
+    """Add ``--state-path``."""
     parser.add_argument(
         "--state-path", metavar="DIR", help="where records and keys are kept (state_path)"
     )
 
 
 def add_nova(parser: argparse.ArgumentParser) -> None:
-    """Add ``--nova``, as ``dedupd standalone`` has it."""
-    parser.add_argument("--nova", metavar="URL", help="Nova's endpoint ([nova] endpoint)")
+    """Add ``--nova``."""
+    parser.add_argument(
+        "--nova", metavar="URL", help="Nova, as http://controller:8774 ([nova] endpoint)"
+    )
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, str]:
     """What these options override in the configuration."""
     given = {
         "state_path": getattr(arguments, "state_path", None),
+        "api.listen": getattr(arguments, "listen", None),
         "nova.endpoint": getattr(arguments, "nova", None),
     }
     return {name: value for name, value in given.items() if value is not None}

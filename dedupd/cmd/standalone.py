@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import uvloop
 from cliff.command import Command
 
-from dedupd.cmd import wiring
+from dedupd.cmd import place, wiring
 from dedupd.cmd.opening import Opening
 from dedupd.cmd.serve import listen, serving, set_up_logging, settle, stop_signals
 from dedupd.conf import Settings
@@ -48,25 +48,16 @@ class Standalone(Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The command's options."""
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            "--nova", metavar="URL", help="Nova's endpoint, as http://controller:8774"
-        )
+        place.add_nova(parser)
         parser.add_argument(
             "--listen", metavar="HOST:PORT", help="where to listen (default: 127.0.0.1:8775)"
         )
-        parser.add_argument(
-            "--state", metavar="DIR", help="where records and keys are kept (state_path)"
-        )
+        place.add_state_path(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Serve until SIGTERM or SIGINT."""
-        given = {
-            "nova.endpoint": parsed_args.nova,
-            "api.listen": parsed_args.listen,
-            "state_path": parsed_args.state,
-        }
-        overrides = {name: value for name, value in given.items() if value is not None}
+        overrides = place.overrides(parsed_args)
         simulated = None
         defaults = {}
         if self._endpoint(overrides) is None:

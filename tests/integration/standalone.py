@@ -169,7 +169,11 @@ class Standalone(Front):
         return "\n".join(lines[-_LOG_LINES:])
 
     def _arguments(self) -> list[str]:
-        return ["standalone", f"--listen={self.address}", f"--state={self.directory / 'state'}"]
+        return [
+            "standalone",
+            f"--listen={self.address}",
+            f"--state-path={self.directory / 'state'}",
+        ]
 
     def _own_settings(self) -> dict[str, str]:
         return {}

@@ -243,6 +243,11 @@ class RealNova:
         rows = self.call("GET", "/__fault__").json["seen"]
         return [(verb, path) for verb, path in rows if method in (None, verb)]
 
+    def lost(self) -> list[str]:
+        """The bodies of Nova's answers that a fault has kept back since the rules were set."""
+        bodies: list[str] = self.call("GET", "/__fault__").json["lost"]
+        return bodies
+
     def servers(
         self, token: str | None = None, *, deleted: bool = False, **filters: str
     ) -> list[Row]:

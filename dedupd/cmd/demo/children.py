@@ -133,7 +133,7 @@ class Dedupd:
             ChildFailed: it did not start.
         """
         config, state = str(self._configuration), str(self._directory / "state")
-        arguments = ("--config-file", config, "standalone", "--state", state)
+        arguments = ("--config-file", config, "standalone", "--state-path", state)
         listen = ("--listen", self._address)
         self._child = await _start("dedupd", ("dedupd", *arguments, *listen), self._directory)
         line = await self._child.first_line()

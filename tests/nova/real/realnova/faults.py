@@ -18,8 +18,9 @@ drawn from a generator seeded with `seed`, and `fault` is one of
                   `seconds` later
 
 The first rule with `times` left that fits a request, and that chance does not spare, is used.
-GET /__fault__ returns the rules as they are now, and `seen`: method and path of every request since
-they were set (the last 10,000).
+GET /__fault__ returns the rules as they are now, and of what came since they were set (the last
+10,000 of each) `seen`: method and path of every request, and `lost`: the body of every answer of
+Nova's that a fault kept back.
 """
 
 import collections
@@ -56,6 +57,7 @@ class Faults:
         self._rules: list[Rule] = []
         self._chances: list[random.Random] = []
         self._seen: collections.deque[tuple[str, str]] = collections.deque(maxlen=10_000)
+        self._lost: collections.deque[str] = collections.deque(maxlen=10_000)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Pass a request on to Nova, or do to it what a rule says."""
@@ -67,6 +69,8 @@ class Faults:
             return self._nova(environ, start_response)
         kind, _, when = _handling(rule).partition("-")
         answer = _Answer.of(self._nova, environ) if when == "after" else None
+        if answer is not None:
+            self._lost.append(answer.body.decode())
         if rule["fault"] == "late-commit":
             self._handle_later(environ, rule.get("seconds", 1))
         if kind == "drop":
@@ -106,8 +110,10 @@ class Faults:
                 self._rules = rules
                 self._chances = [random.Random(rule["seed"]) for rule in rules]  # noqa: S311
                 self._seen.clear()
+                self._lost.clear()
         with self._lock:
-            body = json.dumps({"rules": self._rules, "seen": list(self._seen)}).encode()
+            shown = {"rules": self._rules, "seen": list(self._seen), "lost": list(self._lost)}
+            body = json.dumps(shown).encode()
         headers = [("Content-Type", "application/json")]
         return _Answer("200 OK", headers, body).send(start_response)
 
