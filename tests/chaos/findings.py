@@ -98,6 +98,7 @@ class Findings:
         yield "answers that Nova lost or spoilt", str(self.lost_answers)
         yield "answers to clients", str(self.answers)
         yield "unknown, of routes without a probe", str(self.unknown)
+        yield "made once more by a paused worker, and deleted", str(self.verdict.undone)
 
 
 def recoveries(healed: Sequence[Healed], answered: Sequence[float]) -> dict[str, Recovery]:

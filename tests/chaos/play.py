@@ -103,7 +103,7 @@ class Torment:
         self.nova.faults([])
         self.screen.tell(f"every order once more: {len(fleet.answers)}")
         await fleet.repeat_all(self.behind.clients)
-        verdict = Verdict.of(fleet, self.nova)
+        verdict = Verdict.of(fleet, self.nova, may_undo=True)
         verdict = replace(verdict, found=(*verdict.found, *missing, *await stuck(self.site)))
         return Findings(
             seed=self.script.seed,

@@ -86,7 +86,7 @@ FAULTS = (
     Fault("etcd without quorum, paused", 3, Party.MEMBER, How.PAUSE, (1, 8), Whom.MOST),
     Fault("all etcd members killed", 2, Party.MEMBER, How.KILL, (0, 2), Whom.ALL),
     Fault("RabbitMQ killed", 4, Party.BROKER, How.KILL, (0, 4)),
-    Fault("RabbitMQ restarted", 2, Party.BROKER, How.STOP, (0, 1)),
+    Fault("RabbitMQ restarted", 1, Party.BROKER, How.STOP, (0, 1)),
     Fault("RabbitMQ paused", 5, Party.BROKER, How.PAUSE, (0.5, 8)),
     Fault("RabbitMQ wiped", 3, Party.BROKER, How.WIPE, (0, 2)),
 )

@@ -11,7 +11,7 @@ from rich.console import Console
 from tests.chaos.play import Script, run
 from tests.chaos.screen import Screen
 
-SCRIPTS = [Script("short-4692", 45, 2.5, "simulated"), Script("short-1880", 25, 2.5, "real")]
+SCRIPTS = [Script("short-4692", 45, 2.5, "simulated"), Script("short-2409", 25, 2.5, "real")]
 """Always the same strikes, each of another kind, and no party is left out; what they meet differs
 from run to run."""
 

@@ -46,7 +46,7 @@ def test_the_table_counts_what_is_wrong_and_what_nova_lost() -> None:
         mishaps=Counter({"POST drop-after": 3, "POST delay-after": 50, "GET 503-before": 9}),
         answers=11,
         unknown=1,
-        verdict=Verdict(10, 40, (Violation(Wrong.LOST, None, "why"),)),
+        verdict=Verdict(10, 40, 0, (Violation(Wrong.LOST, None, "why"),)),
         evidence="",
     )
     console = Console(width=100)

@@ -60,13 +60,24 @@ class Verdict:
     tokens: int
     tries: int
     """POSTs of clients."""
+    undone: int
+    """Of how many tokens something was made once more, and deleted again."""
     found: tuple[Violation, ...]
 
     @classmethod
-    def of(cls, fleet: Fleet, nova: Ledger) -> Verdict:
-        """From what the clients were told, and what Nova says that took effect."""
-        found = wrong(fleet, nova.ledger(), nova.keypairs(USER))
-        return cls(len(fleet.answers), fleet.tries, tuple(found))
+    def of(cls, fleet: Fleet, nova: Ledger, *, may_undo: bool = False) -> Verdict:
+        """From what the clients were told, and what Nova says that took effect.
+
+        With ``may_undo``, what was made once more may have been deleted again: by a worker that
+        was paused just when it sent, for so long that another one had to take its place.
+        """
+        effects = Effects(nova.ledger())
+        undone = [order for order in fleet.answers if effects.undone(order)]
+        found = list(wrong(fleet, effects, nova.keypairs(USER)))
+        if not may_undo:
+            told = "made once more, and deleted"
+            found += [Violation(Wrong.DUPLICATES, order, told) for order in undone]
+        return cls(len(fleet.answers), fleet.tries, len(undone), tuple(found))
 
     def __str__(self) -> str:
         """The figures in one line."""
@@ -85,13 +96,12 @@ class Verdict:
         return "\n".join(map(str, self.found))
 
 
-def wrong(fleet: Fleet, ledger: list[Effect], keypairs: dict[str, str]) -> Iterator[Violation]:
+def wrong(fleet: Fleet, effects: Effects, keypairs: dict[str, str]) -> Iterator[Violation]:
     """Everything that is: of the whole fleet, then order by order."""
     for told in fleet.unexpected:
         yield Violation(Wrong.OTHER, None, told)
     for order, told in fleet.open.items():
         yield Violation(Wrong.LOST, order, f"not answered; the last try: {told}")
-    effects = Effects(ledger)
     for order, answers in fleet.answers.items():
         for kind, told in wrong_of(order, answers, effects, keypairs):
             yield Violation(kind, order, told)
@@ -103,7 +113,7 @@ def wrong_of(
     """What is wrong with one order."""
     for name in order.names:
         made, left = effects.made(order.kind, name), effects.left(order.kind, name)
-        if left > 1 or (made > 1 and not order.regenerated):
+        if left > 1:
             yield Wrong.DUPLICATES, f"{name} was made {made} times, {left} are left"
     if len(set(answers)) > 1:
         yield Wrong.DIFFERING, f"{set(answers)}"
@@ -137,6 +147,10 @@ class Effects:
     def left(self, kind: str, name: str) -> int:
         """How many of it are left."""
         return self.made(kind, name) - len(self._gone[kind, name])
+
+    def undone(self, order: Order) -> bool:
+        """Whether something was made for an order and then deleted, though no key was lost."""
+        return not order.regenerated and any(self._gone[order.kind, name] for name in order.names)
 
     def resource(self, kind: str, name: str) -> str:
         """The id of the last that was made and is there; empty where there is none."""
