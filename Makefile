@@ -7,11 +7,12 @@ PYTHON ?= python3
 NOVA ?=
 MINUTES ?= 5
 SEED ?=
+FAULTS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --timeout 60 install --quiet
 METADATA := setup.cfg pyproject.toml dedupd/__init__.py
-CHECKED := $(wildcard dedupd tests bench)
+CHECKED := $(wildcard dedupd tests bench model)
 
 # These do no I/O, so that there is no excuse for a branch that no test takes.
 PURE := dedupd/request.py,dedupd/token.py,dedupd/fingerprint.py,dedupd/outcome.py
@@ -19,7 +20,7 @@ PURE := dedupd/request.py,dedupd/token.py,dedupd/fingerprint.py,dedupd/outcome.p
 # Root installs Debian packages by itself; anyone else through sudo, where there is one.
 APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get --yes
 
-.PHONY: help run demo test unit chaos lint format sample bench clean
+.PHONY: help run demo test unit chaos model lint format sample bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -44,6 +45,9 @@ chaos: $(VENV)/installed-test $(VENV)/engines ## torment it on real engines: MIN
 	$(if $(filter real,$(NOVA)),PYTHON='$(PYTHON)' tests/nova/real/setup)
 	exec $(BIN)/python -m tests.chaos --minutes '$(MINUTES)' \
 		$(if $(SEED),--seed '$(SEED)') $(if $(NOVA),--nova '$(NOVA)')
+
+model: $(VENV)/engines ## check every schedule of the protocol's model with spin: FAULTS=3
+	exec $(BIN)/python -m model --faults '$(FAULTS)'
 
 lint: $(VENV)/installed-test ## ruff and mypy --strict
 	$(BIN)/ruff check
@@ -81,9 +85,9 @@ $(VENV)/installed-test: $(METADATA) | $(BIN)/python
 	touch $@ $(VENV)/installed
 
 # Tests start engines and a HAProxy of their own, on ports of their own; the machine's are not touched.
-# systemd is there for systemd-analyze, which reads the units in etc/.
+# spin makes C of the model. systemd is there for systemd-analyze, which reads the units in etc/.
 $(VENV)/engines: tests/engines/setup | $(BIN)/python
-	tests/engines/setup etcd-server rabbitmq-server haproxy systemd
+	tests/engines/setup etcd-server rabbitmq-server haproxy systemd spin gcc libc6-dev
 	touch $@
 
 $(VENV)/installed-bench: $(METADATA) | $(BIN)/python
