@@ -24,7 +24,7 @@ BREATH = {
     Party.FRONT: (0.0, 4.0),
     Party.WORKER: (0.0, 4.0),
     Party.MEMBER: (0.0, 6.0),
-    Party.BROKER: (10.0, 40.0),
+    Party.BROKER: (30.0, 90.0),
 }
 """Between how many seconds, at random, a party is left alone after it was healed: often less than
 it takes to start. RabbitMQ takes long, and nothing goes on without it."""
