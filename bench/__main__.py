@@ -17,6 +17,7 @@ from rich.console import Console
 
 from bench.chain import chain
 from bench.compare import MODES, Plan, compare
+from bench.fan_out import fan_out
 from bench.group_commit import group_commit
 from bench.processes import ROOT, SUBJECTS
 from bench.queues import queues
@@ -27,7 +28,7 @@ from bench.waiters import waiters
 TABLE_WIDTH = 130
 PARTS = (
     *("compare", "waiters", "records", "site-records"),
-    *("chain", "queues", "room", "group-commit"),
+    *("chain", "queues", "room", "fan-out", "group-commit"),
 )
 
 
@@ -85,6 +86,7 @@ def parts(options: argparse.Namespace, console: Console) -> dict[str, Part]:
         "site-records": lambda at: stored("site-records", in_site, rounds, seconds, at, console),
         "chain": lambda at: chain(sustained, options.profile, at, console),
         "queues": lambda at: queues(rounds, seconds, at, console),
+        "fan-out": lambda at: fan_out(2 * seconds, at, console),
         "room": lambda at: room(5 * seconds, at, console),
         "group-commit": lambda at: group_commit(rounds, seconds, at, console),
     }
