@@ -37,6 +37,10 @@ HEAD_SECONDS = 60.0
 """How long they may take to come, from the connection, or their first byte, on."""
 
 
+_NOWHERE: Any = deque(maxlen=0)
+"""Takes every trailer and keeps none."""
+
+
 class FrontProtocol(HttpToolsProtocol):
     """One connection of a caller."""
 
@@ -82,10 +86,10 @@ class FrontProtocol(HttpToolsProtocol):
         """The application takes over; fields that come later are trailers, and go nowhere."""
         self._in_head = False
         self._head_size = 0
-        self._stop_timer()
+        if self._head_timer is not None:
+            self._stop_timer()
         super().on_headers_complete()
-        if not self.parser.should_upgrade():
-            self.headers = deque(maxlen=0)  # type: ignore[assignment]
+        self.headers = _NOWHERE
 
     def _should_upgrade(self) -> bool:
         """Keep uvicorn from starting a request that asks for an upgrade: its body is not parsed."""
@@ -96,7 +100,7 @@ class FrontProtocol(HttpToolsProtocol):
         if self.parser.get_method() == b"CONNECT":
             self._refuse(BadRequest("CONNECT is for proxies, which this is not."))
             return
-        fields = [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
+        fields = [b"%b: %b" % field for field in self.scope["headers"] if field[0] != b"upgrade"]
         line = b"%b %b HTTP/%b" % (
             self.parser.get_method(),
             self.url,
