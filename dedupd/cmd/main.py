@@ -13,6 +13,7 @@ from cliff.commandmanager import CommandManager
 
 from dedupd import __version__, conf
 from dedupd.conf import Settings
+from dedupd.errors import DedupdError
 
 DESCRIPTION = (
     "dedupd stands in front of Nova: a POST with X-Client-Token is carried out exactly once, "
@@ -59,6 +60,13 @@ class Dedupd(App):
     def configure_logging(self) -> None:
         """Services set up oslo.log; the other commands let warnings through."""
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+        self.LOG.addFilter(_not_bare)
+
+    def clean_up(self, cmd: Any, result: int, err: BaseException | None) -> None:
+        """Say what went wrong; while it was handled, oslo.log would have said it twice."""
+        super().clean_up(cmd, result, err)
+        if isinstance(err, DedupdError) and not self.options.debug:
+            self.LOG.error(err.message)
 
     def settings(
         self,
@@ -77,6 +85,11 @@ class Dedupd(App):
             defaults=defaults,
             overrides=overrides,
         )
+
+
+def _not_bare(record: logging.LogRecord) -> bool:
+    """Whether a record is more than an error of dedupd's as cliff logs it: see ``clean_up``."""
+    return bool(record.exc_info) or not isinstance(record.msg, DedupdError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
