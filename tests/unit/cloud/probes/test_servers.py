@@ -678,6 +678,15 @@ class TestDiscard:
         assert {row["id"] for row in site.servers()} == kept
         assert len(doomed) == 3
 
+    async def test_another_request_s_reservation_stays(self, site: Site) -> None:
+        document = server(return_reservation_id=True)
+        other = errand_of(site, document, mark=OTHER)
+        resource = ServerProbe().resource(other, await made(site, other))
+        assert resource is not None
+        errand = errand_of(site, document)
+        assert not await ServerProbe().discard(errand, resource, asker_of(site, errand))
+        assert len(site.servers()) == 1
+
     async def test_what_is_gone_was_not_deleted_by_us(self, site: Site) -> None:
         assert not await self.discard(site, errand_of(site), "none")
 
