@@ -252,13 +252,16 @@ class Lost(DedupdError):
 class Cloud(Protocol):
     """The cloud's API, one exchange at a time."""
 
-    async def send(self, call: Call, timeout: float) -> Answer:
+    async def send(
+        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+    ) -> Answer:
         """Send once and wait for the whole answer; nothing underneath sends again.
 
         ``timeout`` in seconds runs from the first byte sent: waiting for a connection is not
-        sending.
+        sending. ``permitted`` is asked right before that byte.
 
         Raises:
-            NotSent: refused, unknown host, TLS, or no connection in time: certainly no effect.
+            NotSent: refused, unknown host, TLS, no connection in time, or not permitted any more:
+                certainly no effect.
             Lost: anything that went wrong after that.
         """

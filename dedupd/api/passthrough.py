@@ -51,6 +51,7 @@ def open_upstream(
     connections: int = 1024,
     connect_seconds: float = 10.0,
     tls: ssl.SSLContext | bool = True,
+    connector: type[aiohttp.TCPConnector] = aiohttp.TCPConnector,
 ) -> aiohttp.ClientSession:
     """A session that adds nothing to a request and takes nothing from an answer.
 
@@ -62,11 +63,10 @@ def open_upstream(
         connections: how many may be open to Nova at once; further requests wait for a free one.
         connect_seconds: how long a new connection may take, TLS included.
         tls: how Nova's certificate is checked where the endpoint is https.
+        connector: what makes the connections.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=connections, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=tls
-        ),
+        connector=connector(limit=connections, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=tls),
         timeout=aiohttp.ClientTimeout(sock_connect=connect_seconds),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
 
 import aiohttp
 from multidict import CIMultiDict
@@ -18,6 +21,61 @@ _ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """What aiohttp would add where it is missing: with its Accept-Encoding an answer would be kept
 that nobody can read, and its Content-Type is one that Nova refuses."""
 
+PAUSED_SECONDS = 0.5
+"""A deadline that is noticed later than this has passed while the process was paused."""
+
+CATCH_UP_SECONDS = 1.0
+"""What has arrived during a pause is still taken in for so long."""
+
+_begin: ContextVar[Callable[[], None]] = ContextVar("_begin", default=lambda: None)
+"""Called in the task that sends, when it has a connection and not one byte has gone out."""
+
+
+class Connector(aiohttp.TCPConnector):
+    """Lets a send know when it begins; it may still be called off then."""
+
+    async def connect(self, *arguments: Any, **named: Any) -> aiohttp.connector.Connection:
+        """See aiohttp's.
+
+        Raises:
+            NotSent: called off; the connection goes back to the others.
+        """
+        connection = await super().connect(*arguments, **named)
+        try:
+            _begin.get()()
+        except BaseException:
+            connection.release()
+            raise
+        return connection
+
+
+class _Deadline:
+    """The end of a send: later, once, where the process was paused when it came.
+
+    A timer that is overdue then would go off before the answer is read that has come meanwhile.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.timeout = asyncio.timeout(None)
+        self._timer = self._loop.call_later(seconds, self._pass)
+
+    def begin_anew(self, seconds: float) -> None:
+        """So many seconds from now on."""
+        self.cancel()
+        self._timer = self._loop.call_later(seconds, self._pass)
+
+    def cancel(self) -> None:
+        """It does not come any more."""
+        self._timer.cancel()
+
+    def _pass(self) -> None:
+        now = self._loop.time()
+        if now - self._timer.when() > PAUSED_SECONDS:
+            self.begin_anew(CATCH_UP_SECONDS)
+        else:
+            self.timeout.reschedule(now)
+
 
 class Nova:
     """Sends calls to one endpoint. aiohttp repeats no POST (client.py: only idempotent methods).
@@ -25,7 +83,7 @@ class Nova:
     The session is given by whoever owns it; it must keep no cookies and unpack nothing.
 
     Args:
-        session: The HTTP client.
+        session: The HTTP client; its connector is a ``Connector``.
         endpoint: Nova's URL; its path, if any, stands before each call's target.
         connect_seconds: How long a connection may take, the wait for a free one included.
     """
@@ -37,21 +95,32 @@ class Nova:
         self._endpoint = endpoint.rstrip("/")
         self._connect_seconds = connect_seconds
 
-    async def send(self, call: Call, timeout: float) -> Answer:
+    async def send(
+        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+    ) -> Answer:
         """See ``Cloud.send``. The connection's own deadline comes before the timeout."""
+        deadline = _Deadline(self._connect_seconds + timeout)
+
+        def begin() -> None:
+            if not permitted():
+                raise NotSent("It was not sent: the worker may not send any more.")
+            deadline.begin_anew(timeout)
+
+        reset = _begin.set(begin)
         try:
-            async with asyncio.timeout(self._connect_seconds + timeout):
-                return await self._exchange(call, timeout)
+            async with deadline.timeout:
+                return await self._exchange(call)
         except _NEVER_SENT as error:
             raise NotSent(f"Nova at {self._endpoint} cannot be reached: {error}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Lost(f"Nova broke off: {type(error).__name__} {error}".rstrip()) from None
+        finally:
+            deadline.cancel()
+            _begin.reset(reset)
 
-    async def _exchange(self, call: Call, timeout: float) -> Answer:
+    async def _exchange(self, call: Call) -> Answer:
         limits = aiohttp.ClientTimeout(
-            connect=self._connect_seconds,
-            sock_connect=self._connect_seconds,
-            sock_read=timeout,
+            connect=self._connect_seconds, sock_connect=self._connect_seconds
         )
         async with self._session.request(
             call.method,

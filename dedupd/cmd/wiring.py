@@ -19,7 +19,7 @@ from dedupd.api.idempotent import Front, FrontLimits, Idempotent
 from dedupd.api.latch import Latch
 from dedupd.api.passthrough import PassThrough, open_upstream
 from dedupd.api.status import Status
-from dedupd.cloud.nova import Nova
+from dedupd.cloud.nova import Connector, Nova
 from dedupd.cloud.service_user import KeystoneServiceUser
 from dedupd.cmd.opening import Opening
 from dedupd.conf import Settings, keystone
@@ -134,7 +134,9 @@ async def open_cloud(settings: Settings) -> AsyncIterator[Nova]:
     """The Cloud port on ``[nova] endpoint``, with connections of its own."""
     nova = settings.nova
     session = open_upstream(
-        connections=2 * nova.max_in_flight, connect_seconds=nova.connect_timeout
+        connections=2 * nova.max_in_flight,
+        connect_seconds=nova.connect_timeout,
+        connector=Connector,
     )
     async with session:
         yield Nova(session, endpoint(settings), nova.connect_timeout)

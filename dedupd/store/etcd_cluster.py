@@ -28,7 +28,7 @@ LOG = log.getLogger(__name__)
 ATTEMPT_SECONDS = 1.5
 """How long one member may take to answer before another one is asked."""
 
-OPERATION_SECONDS = 4.5
+OPERATION_SECONDS = 4.0
 """How long anything may take in all: a caller hears of an outage within 5 s."""
 
 AGAIN = tenacity.wait_random_exponential(multiplier=0.02, max=0.3)

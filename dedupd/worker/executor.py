@@ -196,14 +196,18 @@ class Executor:
         written = await self._store.swap(job.record, sending, worker=self._lease.worker_id)
         if written is not None:
             job.advance(written)
-        return written is not None and self._lease.may_send()
+        return written is not None and self._may_send(job)
+
+    def _may_send(self, job: Job) -> bool:
+        """Whether the lease is alive under which SENDING was written, not one taken since."""
+        return self._lease.worker_id == job.record.owner and self._lease.may_send()
 
     async def _exchange(self, job: Job) -> tuple[Answer, outcome.Ruling]:
         """Send once; the answer, or one that stands for what went wrong, and the ruling on it."""
         payload = job.errand.payload
         call = job.probe.prepare(job.errand) if job.probe else payload.call
         try:
-            answer = await self._cloud.send(call, self._limits.send)
+            answer = await self._cloud.send(call, self._limits.send, lambda: self._may_send(job))
         except (NotSent, Lost) as error:
             ruling = outcome.NOT_SENT if isinstance(error, NotSent) else outcome.LOST
             job.advance(self._ended_attempt(job, ruling, None, error.message))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from oslo_log import log
@@ -69,9 +69,10 @@ class Sweeper:
         self._started = self.clock()
         self.store.on_departure(lambda _worker_id: self._departure.set())
         while True:
+            departed = self._departure.is_set()
             self._departure.clear()
             try:
-                await self.sweep()
+                await self.sweep(departed=departed)
             except (StoreUnavailable, QueueUnavailable) as error:
                 LOG.warning("The sweep was broken off: %s", error)
                 await self.resign()
@@ -86,8 +87,8 @@ class Sweeper:
         except StoreUnavailable as error:
             LOG.info("Leadership was not given up and ends with the lease: %s", error)
 
-    async def sweep(self) -> None:
-        """One round."""
+    async def sweep(self, *, departed: bool = False) -> None:
+        """One round; a worker that has ``departed`` may have had the message of what is queued."""
         pending = await self.store.pending(MAX_PENDING)
         living = {worker.id for worker in await self.store.workers()}
         self._measure(pending)
@@ -99,7 +100,8 @@ class Sweeper:
         if leads:
             await self._clear()
         # Last: where the broker is away, that breaks the round off.
-        await self._republish([record for record in ours if record.state is State.QUEUED])
+        queued = [record for record in ours if record.state is State.QUEUED]
+        await self._publish(queued if departed else filter(self._to_be_published, queued))
 
     def _is_ours(self, record: Record, leads: bool, living: set[str]) -> bool:
         """Whether to see to a record: it is not in hand here, and no other living worker has it."""
@@ -115,18 +117,18 @@ class Sweeper:
             elif record.state is State.UNKNOWN and self._due(record, policies.REVISIT_SECONDS):
                 self.revisit(record)
 
-    async def _republish(self, queued: list[Record]) -> None:
-        """Publish what was never published, or what the broker may have lost; all at once.
+    async def _publish(self, queued: Iterable[Record]) -> None:
+        """Publish anew, many at once.
 
         Raises:
             QueueUnavailable: the broker is away.
         """
-        due = [record.id for record in queued if self._to_be_published(record)]
-        for start in range(0, len(due), BATCH):
-            await asyncio.gather(*map(self.queue.publish, due[start : start + BATCH]))
+        ids = [record.id for record in queued]
+        for start in range(0, len(ids), BATCH):
+            await asyncio.gather(*map(self.queue.publish, ids[start : start + BATCH]))
 
     def _to_be_published(self, record: Record) -> bool:
-        """Whether it is time to publish; if so, the next time is later.
+        """Whether it was never published, or the broker may have lost it.
 
         At once: what is older than this process, and what was sent before. That came back into
         the queue without a message, from an operator or a worker that died.

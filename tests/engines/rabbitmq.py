@@ -121,6 +121,13 @@ class RabbitMQ:
         """Let it go on after ``pause``."""
         self._processes[-1].send_signal(signal.SIGCONT)
 
+    def restore(self) -> None:
+        """It goes on where it was paused, or starts again where it was killed."""
+        if self._processes:
+            self.resume()
+        else:
+            self.start()
+
     def control(self, *command: str) -> None:
         """Have rabbitmqctl do something.
 

@@ -148,6 +148,23 @@ class EtcdServer:
         self.start_members(self.members if members is None else members)
         assert self._serves(), "\n".join(member.log() for member in self.members)
 
+    def restore(self) -> None:
+        """Whatever was killed or paused runs again, and serves, when this returns."""
+        for member in self.members:
+            if member.running:
+                member.resume()
+        self.restart([member for member in self.members if not member.running])
+
+    def leader(self) -> Member:
+        """The member that leads, once there is one."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            for member in self.members:
+                if leads(member):
+                    return member
+            time.sleep(0.02)
+        raise AssertionError("no member leads")
+
     def stop(self) -> None:
         for member in self.members:
             member.stop()
@@ -186,3 +203,16 @@ def is_healthy(member: Member) -> bool:
             return bool(json.load(answer)["health"] == "true")
     except (OSError, ValueError):
         return False
+
+
+def leads(member: Member) -> bool:
+    """Whether a member answers that it leads."""
+    request = urllib.request.Request(  # loopback
+        f"http://{member.endpoint}/v3/maintenance/status", data=b"{}"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=1) as answer:  # noqa: S310
+            status = json.load(answer)
+    except (OSError, ValueError):
+        return False
+    return bool(status["leader"] == status["header"]["member_id"])

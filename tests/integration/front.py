@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-from tests.nova.call import Answer, call
+from tests.nova.call import SECONDS, Answer, call
 
 
 class Front(ABC):
@@ -47,6 +47,7 @@ class Front(ABC):
         client_token: str | None = None,
         microversion: str | None = None,
         headers: Mapping[str, str] | None = None,
+        seconds: float = SECONDS,
     ) -> Answer:
         """Send one request to it; ``path`` begins with /v2.1 or /dedupd."""
         sent = {"Host": self.address, "X-Auth-Token": token}
@@ -54,7 +55,8 @@ class Front(ABC):
             sent["X-Client-Token"] = client_token
         if microversion is not None:
             sent["OpenStack-API-Version"] = f"compute {microversion}"
-        return call(method, self._door() + path, body, sent | dict(headers or {}))
+        sent |= dict(headers or {})
+        return call(method, self._door() + path, body, sent, seconds=seconds)
 
     def _door(self) -> str:
         """Where the next request is sent."""

@@ -47,6 +47,9 @@ MISHAPS: list[Rule] = [
     {"method": "DELETE", "fault": "drop-after", "probability": 0.2},
 ]
 
+SLOW: list[Rule] = [{"method": "POST", "fault": "delay-after", "seconds": 0.5, "times": 10**9}]
+"""Nothing goes wrong, but what is made is answered late: whoever dies has something under way."""
+
 
 def mishaps(chance: random.Random) -> list[Rule]:
     """MISHAPS, as often as it takes, at moments that ``chance`` decides."""

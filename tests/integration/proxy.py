@@ -1,4 +1,4 @@
-"""A TCP proxy that can lose what goes through it: in one direction, or by cutting connections."""
+"""A TCP proxy that can lose what goes through it, in one direction or all, or hold it up."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class Mode(enum.Enum):
     PASS = enum.auto()
     LOSE_ANSWERS = enum.auto()
     LOSE_REQUESTS = enum.auto()
+    HOLD_REQUESTS = enum.auto()
 
 
 class Proxy:
@@ -26,7 +27,8 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self.mode = Mode.PASS
         self.lost = asyncio.Event()
-        """Something has been lost since the mode was set."""
+        """Something has been lost, or is held, since the mode was set."""
+        self._released = asyncio.Event()
 
     @property
     def endpoint(self) -> str:
@@ -46,6 +48,16 @@ class Proxy:
     def lose(self, mode: Mode) -> None:
         self.lost.clear()
         self.mode = mode
+
+    def hold(self) -> None:
+        """Keep what comes for the server until ``release``."""
+        self._released.clear()
+        self.lose(Mode.HOLD_REQUESTS)
+
+    def release(self) -> None:
+        """Let what was held, and what comes next, pass."""
+        self.mode = Mode.PASS
+        self._released.set()
 
     def cut(self) -> None:
         """Break all connections off, and let what comes next pass."""
@@ -74,9 +86,12 @@ class Proxy:
             while data := await reader.read(65536):
                 if self.mode is losing:
                     self.lost.set()
-                else:
-                    writer.write(data)
-                    await writer.drain()
+                    continue
+                if self.mode is Mode.HOLD_REQUESTS and losing is Mode.LOSE_REQUESTS:
+                    self.lost.set()
+                    await self._released.wait()
+                writer.write(data)
+                await writer.drain()
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()

@@ -37,7 +37,8 @@ class Simulated:
         )
         assert self._process.stdout
         facts = json.loads(self._process.stdout.readline())
-        self.url = f"http://127.0.0.1:{facts['port']}"
+        self.address = f"127.0.0.1:{facts['port']}"
+        self.url = f"http://{self.address}"
         self.image: str = facts["image"]
         self.flavor: str = facts["flavor"]
         self.network: str = facts["network"]

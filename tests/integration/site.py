@@ -92,6 +92,11 @@ class Engines:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def restore(self) -> None:
+        """Whatever was killed or paused serves again when this returns."""
+        self.etcd.restore()
+        self.rabbitmq.restore()
+
 
 class Site:
     """One installation of dedupd on engines: its keys, its fronts and its workers.
@@ -174,6 +179,16 @@ class Site:
         family.append(service)
         self._stack.push(service)
         return service
+
+    def restore(self) -> None:
+        """Whatever of it was killed or paused runs again, and is ready, when this returns."""
+        for service in self.services:
+            if service.running:
+                service.resume()
+            else:
+                service.launch()
+        for service in self.services:
+            service.wait_until_ready()
 
     def store(self) -> EtcdStore:
         """Its records, to be opened and read by a test."""

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from dedupd.exchange import Answer, Call, Headers
-from dedupd.ports import Lost
+from dedupd.ports import Lost, NotSent
 from dedupd.sim.faults import Effect, Fate, Faults, Rule
 from dedupd.sim.nova.simulated_nova import SimulatedNova
 from dedupd.sim.nova.world import Settings
@@ -85,8 +85,12 @@ class SimulatedCloud:
         wanted = (b"OpenStack-API-Version", f"compute {version}".encode())
         return self.carry_out(Call(method, target, ((b"X-Auth-Token", token.encode()), wanted)))
 
-    async def send(self, call: Call, timeout: float) -> Answer:
+    async def send(
+        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+    ) -> Answer:
         """See ``Cloud.send``."""
+        if not permitted():
+            raise NotSent("Not permitted.")
         self.sent.append(Sent(self.clock(), call))
         self._on_sent()
         await self.before_send(call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dedupd import outcome
@@ -75,7 +76,9 @@ class HostileCloud:
         self._operation = operation
         self._connect_seconds = connect_seconds
 
-    async def send(self, call: Call, timeout: float) -> Answer:
+    async def send(
+        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+    ) -> Answer:
         """See ``Cloud.send``."""
         stage = self._node.stage
         subject = (header(call.headers, SUBJECT) or b"").decode()
@@ -83,6 +86,8 @@ class HostileCloud:
         operation = Operation.POST if posts else self._operation
         draw = stage.torment.draw(self._node.stream, operation, subject)
         await self._connect(draw)
+        if not permitted():
+            raise NotSent("It was not sent: the worker may not send any more.")
         if posts:
             post = stage.ledger.sent(subject, timeout)
             stage.chronicle.note(self._node.name, "POST", subject[:8], draw.fault or "")

@@ -269,7 +269,7 @@ class TestLive:
         await front.post()
         send = site.cloud.send
 
-        async def odd(call: Any, timeout: float) -> Answer:
+        async def odd(call: Any, timeout: float, *_: Any, **__: Any) -> Answer:
             return Answer(200, (), body) if call.method == "GET" else await send(call, timeout)
 
         site.cloud.send = odd  # type: ignore[method-assign]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
 
 from dedupd.api.passthrough import open_upstream
-from dedupd.cloud.nova import Nova
+from dedupd.cloud.nova import Connector, Nova
 from dedupd.exchange import Call, Headers
 from dedupd.ports import Lost, NotSent
 from tests.unit.upstreams import Handler, free_port, upstream
@@ -31,7 +32,8 @@ async def cloud() -> AsyncIterator[Clouds]:
     async with AsyncExitStack() as stack:
 
         async def opened(url: str, connect: float = 5.0, connections: int = 10) -> Nova:
-            session = await stack.enter_async_context(open_upstream(connections=connections))
+            session = open_upstream(connections=connections, connector=Connector)
+            await stack.enter_async_context(session)
             return Nova(session, url, connect)
 
         yield opened
@@ -105,6 +107,15 @@ class TestNotSent:
     async def test_no_such_host(self, cloud: Clouds) -> None:
         with pytest.raises(NotSent, match=r"nova\.invalid"):
             await (await cloud("http://nova.invalid:1")).send(post(), DEADLINE)
+
+    async def test_not_permitted_any_more_once_there_is_a_connection(self, cloud: Clouds) -> None:
+        async with upstream(OK) as server:
+            nova = await cloud(server.url, connections=1)
+            for _ in range(2):  # on a new connection, then on one that is kept
+                with pytest.raises(NotSent, match="may not send"):
+                    await nova.send(post(), DEADLINE, lambda: False)
+            assert (await nova.send(post(), DEADLINE, lambda: True)).status == 202
+            assert len(server.heads) == 1
 
     async def test_no_tls_there(self, cloud: Clouds) -> None:
         async with upstream(OK) as server:
@@ -195,6 +206,28 @@ class TestLost:
             with pytest.raises(Lost):
                 await nova.send(post(), 0.2)
             assert len(server.heads) == 1
+
+    async def test_an_answer_that_came_during_a_pause_of_the_process_is_taken(
+        self, cloud: Clouds
+    ) -> None:
+        """The loop stands still, as under SIGSTOP, until all deadlines have passed."""
+
+        async def pause(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(OK)
+            time.sleep(2)  # noqa: ASYNC251
+
+        async with upstream(pause) as server:
+            answer = await (await cloud(server.url)).send(post(), 0.5)
+        assert answer.status == 202
+
+    async def test_after_a_pause_it_is_not_waited_for_for_long(self, cloud: Clouds) -> None:
+        async def pause(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+            time.sleep(2)  # noqa: ASYNC251
+            await reader.read()
+
+        async with upstream(pause) as server:
+            with pytest.raises(Lost):
+                await (await cloud(server.url)).send(post(), 0.5)
 
     async def test_a_kept_connection_that_nova_closes_is_not_used_for_a_second_try(
         self, cloud: Clouds

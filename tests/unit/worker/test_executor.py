@@ -137,6 +137,36 @@ class TestTheRightToSend:
         assert not site.cloud.sent
         assert (await site.record(job.record)).state is State.SENDING
 
+    async def test_nor_when_it_has_been_replaced_after_the_write(self, site: Site) -> None:
+        """The new one permits other sends, not this one."""
+        crew, job = await taken_up(site)
+        swap = site.store.swap
+
+        async def replaced(*what: Record, **more: str) -> Record | None:
+            written = await swap(*what, worker=more["worker"])
+            await crew.lease.take()
+            return written
+
+        site.store.swap = replaced  # type: ignore[assignment, method-assign]
+        assert await crew.executor.send(job) is Step.ENDED
+        assert not site.cloud.sent
+        assert (await site.record(job.record)).state is State.SENDING
+
+    async def test_nor_when_it_runs_short_while_nova_is_connected_to(self, site: Site) -> None:
+        crew, job = await taken_up(site)
+        send, swap = site.cloud.send, site.store.swap
+
+        async def paused(call: Any, timeout: float, permitted: Callable[[], bool]) -> Any:
+            site.clock.ahead += LEASE_SECONDS
+            taken = request.take_over(job.record, "another")
+            assert await swap(job.record, taken)
+            return await send(call, timeout, permitted)
+
+        site.cloud.send = paused  # type: ignore[assignment, method-assign]
+        assert await crew.executor.send(job) is Step.ENDED
+        assert not site.cloud.sent
+        assert (await site.record(job.record)).owner == "another"
+
     async def test_nor_when_the_store_says_that_it_has_ended(self, site: Site) -> None:
         crew, job = await taken_up(site)
         await site.store.retire(crew.lease.worker_id)

@@ -149,6 +149,20 @@ class TestQueued:
         await asyncio.sleep(SWEEP_SECONDS + 0.1)
         assert times(swept.published, began)[0] <= SWEEP_SECONDS
 
+    async def test_what_a_worker_that_has_gone_may_have_had_is_published_at_once(
+        self, site: Site, swept: Swept
+    ) -> None:
+        """RabbitMQ gives its messages to others only when it misses its heartbeats."""
+        await alive(site, OTHER)
+        await swept.start()
+        await asyncio.sleep(1)
+        record = await in_state(site, 1, State.QUEUED)
+        began = site.clock()
+        await site.store.retire(OTHER)
+        await asyncio.sleep(SWEEP_SECONDS / 10)
+        assert [id_ for _, id_ in swept.published] == [record.id]
+        assert times(swept.published, began) == [0]
+
     async def test_what_came_back_without_a_message_is_published_soon(
         self, site: Site, swept: Swept
     ) -> None:

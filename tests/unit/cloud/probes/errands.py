@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -33,7 +34,9 @@ class Expired:
         self._cloud = site.cloud
         self._token = all_of.encode()
 
-    async def send(self, call: Call, timeout: float) -> Answer:
+    async def send(
+        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+    ) -> Answer:
         if (b"x-auth-token", self._token) in call.headers:
             return Answer(401, (), b"")
         return await self._cloud.send(call, timeout)
@@ -48,7 +51,9 @@ class Altered:
         self._bare = bare
         self._answer = Answer(200, (), msgspec.json.encode(document))
 
-    async def send(self, call: Call, timeout: float) -> Answer:
+    async def send(
+        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+    ) -> Answer:
         path, _, query = call.target.partition("?")
         if path.endswith(self._path) and not (self._bare and query):
             return self._answer

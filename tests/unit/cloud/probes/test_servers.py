@@ -406,7 +406,7 @@ class TestCellDown:
         errand = errand_of(site)
 
         class Down(Expired):
-            async def send(self, call: Any, timeout: float) -> Answer:
+            async def send(self, call: Any, timeout: float, permitted: Any = None) -> Answer:
                 answer = await super().send(call, timeout)
                 if answer.status == 200 and call.target.endswith("detail?all_tenants=1"):
                     body = msgspec.json.encode({"servers": [down]})
