@@ -110,6 +110,8 @@ class Executor:
         self._metrics = metrics
         self._clock = clock
         self._slots = asyncio.Semaphore(limits.in_flight)
+        self.under_way: set[str] = set()
+        """The ids of requests whose send has begun and whose answer is not dealt with yet."""
 
     async def send(self, job: Job) -> Step:
         """Send a QUEUED (or settled) request, again and again while that has no effect.
@@ -146,6 +148,13 @@ class Executor:
         return written is not None
 
     async def _send_once(self, job: Job) -> Next:
+        """One turn; ``under_way`` from the begin of the send until its answer is dealt with."""
+        try:
+            return await self._carry_out(job)
+        finally:
+            self.under_way.discard(job.record.id)
+
+    async def _carry_out(self, job: Job) -> Next:
         async with self._slots:
             if not await self._may_exist(job):
                 return await self._without_effect(job, UNREACHABLE, Retry.ALWAYS)
@@ -184,6 +193,7 @@ class Executor:
         Where the lease runs short between the write and the send, the record stays SENDING and
         is reconciled like that of a dead worker.
         """
+        self.under_way.add(job.record.id)
         if not await self._lease.renewed():
             LOG.warning("%s: not sent, the lease is not kept alive", job.record.id)
             return False

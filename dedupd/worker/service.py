@@ -94,7 +94,11 @@ class WorkerService:
         ]
 
     async def stop(self) -> None:
-        """Stop taking; finish what is in flight, as far as the time goes; hand back the rest."""
+        """Stop taking; finish what is in flight, as far as the time goes; hand back the rest.
+
+        What waits for its turn, and what is only looked for, goes to others at once: a send that
+        began late would be cut off, and put in doubt.
+        """
         self._consuming = False
         await self._queue.stop_consuming()
         background = self._background
@@ -103,6 +107,9 @@ class WorkerService:
             sweeper.cancel()
             await asyncio.wait([sweeper])
             await self._sweeper.resign()
+        for request_id, task in self._in_hand.items():
+            if request_id not in self._executor.under_way:
+                task.cancel()
         if self._in_hand:
             await asyncio.wait(self._in_hand.values(), timeout=self._stop_seconds)
         left = [*self._in_hand.values(), *background]

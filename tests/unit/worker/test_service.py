@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -432,6 +433,24 @@ class TestStop:
         done = await site.until_state(record, State.DONE)
         assert done.sending.verdict is Verdict.ADOPTED
         assert len(site.servers()) == 1
+
+    async def test_what_waits_for_its_turn_goes_to_others_at_once(
+        self, site: Site, start: Start
+    ) -> None:
+        """None of it is begun any more, lest it be cut off."""
+        site.limits = dataclasses.replace(site.limits, in_flight=1)
+        seconds = STOP_SECONDS - 1
+        site.cloud.torment(Rule(fault="delay-after", method="POST", seconds=seconds, times=9))
+        crew = await start()
+        records = [await site.submitted(client_token=f"t{number}") for number in range(3)]
+        await site.until(lambda: bool(site.cloud.posts()))
+        stopping = asyncio.create_task(crew.service.stop())
+        await asyncio.sleep(1)
+        assert len(site.broker.waiting) == 2
+        await stopping
+        states = sorted(site.now(record).state.label for record in records)
+        assert states == ["done", "queued", "queued"]
+        assert len(site.cloud.posts()) == 1
 
     async def test_what_waits_for_its_next_try_is_handed_back(
         self, site: Site, start: Start
