@@ -12,7 +12,7 @@ from tests.integration.site import Site
 from tests.integration.verdict import Effects, Verdict, Violation, Wrong
 
 _SHOWN = 20
-"""Of how many violations everything is told."""
+"""Of how many violations everything is told, the gravest first."""
 
 
 def evidence(verdict: Verdict, site: Site, nova: Nova, directory: Path) -> str:
@@ -20,7 +20,8 @@ def evidence(verdict: Verdict, site: Site, nova: Nova, directory: Path) -> str:
     if not verdict.found:
         return ""
     effects = Effects(nova.ledger())
-    lines = [line for one in verdict.found[:_SHOWN] for line in _told(one, site, effects)]
+    gravest = sorted(verdict.found, key=lambda one: list(Wrong).index(one.wrong))
+    lines = [line for one in gravest[:_SHOWN] for line in _told(one, site, effects)]
     logs = sorted(str(path) for path in directory.rglob("*log") if path.is_file())
     return "\n".join([*lines, "logs:", *(f"  {path}" for path in logs)])
 

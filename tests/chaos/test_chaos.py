@@ -16,7 +16,7 @@ SCRIPTS = [Script("short-4692", 45, 2.5, "simulated"), Script("short-2409", 25, 
 from run to run."""
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.nova)
 async def test_nothing_is_made_twice_lost_or_answered_differently(
     script: Script, tmp_path: Path

@@ -70,9 +70,16 @@ class Simulated:
 
     def keypairs(self, user: str) -> dict[str, str]:
         """The public keys of a user, by name."""
-        answer = call("GET", f"{self.url}/v2.1/os-keypairs", headers={"X-Auth-Token": user})
-        rows = [row["keypair"] for row in answer.json["keypairs"]]
-        return {row["name"]: row["public_key"] for row in rows}
+        headers = {"X-Auth-Token": user, "OpenStack-API-Version": "compute 2.35"}
+        address = f"{self.url}/v2.1/os-keypairs"
+        found: dict[str, str] = {}
+        while address:  # at most a thousand at once
+            document = call("GET", address, headers=headers).json
+            rows = [row["keypair"] for row in document["keypairs"]]
+            found |= {row["name"]: row["public_key"] for row in rows}
+            links = {link["rel"]: link["href"] for link in document.get("keypairs_links", [])}
+            address = links.get("next", "")
+        return found
 
 
 def struck(rules: list[Rule], left: list[Rule]) -> Counter[str]:
