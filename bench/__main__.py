@@ -20,7 +20,7 @@ from bench.compare import MODES, Plan, compare
 from bench.fan_out import fan_out
 from bench.group_commit import group_commit
 from bench.processes import ROOT, SUBJECTS
-from bench.queues import queues
+from bench.queues import kills, queues
 from bench.records import stored
 from bench.room import room
 from bench.waiters import waiters
@@ -28,7 +28,7 @@ from bench.waiters import waiters
 TABLE_WIDTH = 130
 PARTS = (
     *("compare", "waiters", "records", "site-records"),
-    *("chain", "queues", "room", "fan-out", "group-commit"),
+    *("chain", "queues", "kills", "room", "fan-out", "group-commit"),
 )
 
 
@@ -87,6 +87,7 @@ def parts(options: argparse.Namespace, console: Console) -> dict[str, Part]:
         "chain": lambda at: chain(sustained, options.profile, at, console),
         "queues": lambda at: queues(rounds, seconds, at, console),
         "fan-out": lambda at: fan_out(2 * seconds, at, console),
+        "kills": lambda at: kills(at, console),
         "room": lambda at: room(5 * seconds, at, console),
         "group-commit": lambda at: group_commit(rounds, seconds, at, console),
     }
@@ -97,7 +98,7 @@ def main() -> None:
     console = Console()
     if console.width < TABLE_WIDTH:
         console.width = TABLE_WIDTH
-    if {"compare", "queues"} & {*options.parts} and not options.no_peers:
+    if {"compare", "queues", "kills"} & {*options.parts} and not options.no_peers:
         subprocess.run([ROOT / "bench/peers/setup"], check=True)
     found: dict[str, Any] = {"machine": machine()}
     console.print(found["machine"])

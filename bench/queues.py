@@ -170,13 +170,19 @@ class Storm:
 
 
 def queues(rounds: int, seconds: float, directory: Path, console: Console) -> dict[str, Any]:
-    """Measures, prints the tables, and returns all there is to keep."""
+    """Measures how fast they are, prints the table, and returns all there is to keep."""
     with progress(console) as shown:
-        speeds = speed(rounds, seconds, directory, shown)
-        kills = killed(directory, shown)
-    console.print(speed_table(speeds))
-    console.print(kill_table(kills))
-    return {"speed": speeds, "kills": kills}
+        rows = speed(rounds, seconds, directory, shown)
+    console.print(speed_table(rows))
+    return {"rows": rows}
+
+
+def kills(directory: Path, console: Console) -> dict[str, Any]:
+    """Kills the worker of each, prints the table, and returns all there is to keep."""
+    with progress(console) as shown:
+        found = killed(directory, shown)
+    console.print(kill_table(found))
+    return found
 
 
 def speed(rounds: int, seconds: float, directory: Path, shown: Progress) -> list[Measurement]:
