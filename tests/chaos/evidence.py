@@ -16,10 +16,12 @@ _SHOWN = 20
 
 
 def evidence(verdict: Verdict, site: Site, nova: Nova, directory: Path) -> str:
-    """All of it as text; empty where nothing is wrong."""
+    """All of it as text, the whole ledger as a file; empty where nothing is wrong."""
     if not verdict.found:
         return ""
-    effects = Effects(nova.ledger())
+    ledger = nova.ledger()
+    (directory / "ledger.json").write_text(json.dumps(ledger))
+    effects = Effects(ledger)
     gravest = sorted(verdict.found, key=lambda one: list(Wrong).index(one.wrong))
     lines = [line for one in gravest[:_SHOWN] for line in _told(one, site, effects)]
     logs = sorted(str(path) for path in directory.rglob("*log") if path.is_file())

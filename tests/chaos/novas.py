@@ -106,7 +106,9 @@ class Behind:
 _WORKER = {"worker.lease_seconds": f"{LEASE_SECONDS:g}", "worker.sweep_seconds": "0.5"}
 
 NOVAS = {
-    "simulated": Behind(lambda: Simulated(7), {**SHORT, **_WORKER}, clients=40),
+    "simulated": Behind(
+        lambda: Simulated(7), {**SHORT, **_WORKER, "nova.settle_seconds": "10"}, clients=40
+    ),
     "real": Behind(
         Real,
         {"nova.max_in_flight": "4", "nova.retry_seconds": "60", **_WORKER},
@@ -114,4 +116,7 @@ NOVAS = {
         snapshots=False,
     ),
 }
-"""By the name that the command takes. In the real one, about nine servers are made in a second."""
+"""By the name that the command takes. In the real one, about nine servers are made in a second.
+
+The simulated one handles a request at a time, and may keep a POST waiting for seconds on a busy
+machine: it is given time to settle."""
