@@ -16,13 +16,20 @@ REFRESH_SECONDS = 1.0
 
 
 class Admission:
-    """Counts what is pending: read from the store every second, plus what was let in since.
+    """Counts what is pending: read from the store now and then, plus what was let in since.
 
-    The bound is soft by what several fronts let in within that second.
+    The bound is soft by what several fronts let in within ``refresh_seconds``.
     """
 
-    def __init__(self, store: Store, max_depth: int, project_share: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        max_depth: int,
+        project_share: float,
+        refresh_seconds: float = REFRESH_SECONDS,
+    ) -> None:
         self._store = store
+        self._refresh_seconds = refresh_seconds
         self._max_depth = max_depth
         self._project_depth = max(1, int(max_depth * project_share))
         self._total = 0
@@ -64,4 +71,4 @@ class Admission:
                 self._total, self._projects = depth.total, Counter(depth.by_project)
             except StoreUnavailable as error:
                 LOG.warning("The queue's depth was not read: %s", error)
-            await asyncio.sleep(REFRESH_SECONDS)
+            await asyncio.sleep(self._refresh_seconds)

@@ -36,6 +36,9 @@ ASKING = tenacity.AsyncRetrying(
 )
 """How a question is repeated within one look: four times within a few seconds."""
 
+ONCE = ASKING.copy(stop=tenacity.stop_after_attempt(1))
+"""What may not be repeated: it could strike what has taken the place of what was meant."""
+
 
 class ServiceUser(Protocol):
     """dedupd's own identity in the cloud."""
@@ -78,22 +81,30 @@ class Asker:
         return self._service_user is not None
 
     async def as_caller(
-        self, target: str, microversion: Microversion | None, method: str = "GET"
+        self,
+        target: str,
+        microversion: Microversion | None,
+        method: str = "GET",
+        policy: tenacity.AsyncRetrying = ASKING,
     ) -> Answer:
         """The answer to the caller's own question; 401 where its token has ended.
 
         Raises:
-            CannotAsk: no answer, or a 5xx, after all retries.
+            CannotAsk: no answer, or a 5xx, after all retries that ``policy`` allows.
         """
         credentials = self._credentials
         if self._service_user is not None:
             service_token = (await self._service_user.token()).encode()
             own = without(credentials, frozenset({b"x-service-token"}))
             credentials = (*own, (b"X-Service-Token", service_token))
-        return await self._ask(method, target, microversion, credentials)
+        return await self._ask(method, target, microversion, credentials, policy)
 
     async def as_service(
-        self, target: str, microversion: Microversion | None, method: str = "GET"
+        self,
+        target: str,
+        microversion: Microversion | None,
+        method: str = "GET",
+        policy: tenacity.AsyncRetrying = ASKING,
     ) -> Answer:
         """The answer to the service user's question.
 
@@ -106,7 +117,8 @@ class Asker:
                 "instead; configure [service_user]."
             )
         token = (await self._service_user.token()).encode()
-        return await self._ask(method, target, microversion, ((b"X-Auth-Token", token),))
+        credentials = ((b"X-Auth-Token", token),)
+        return await self._ask(method, target, microversion, credentials, policy)
 
     async def _ask(
         self,
@@ -114,6 +126,7 @@ class Asker:
         target: str,
         microversion: Microversion | None,
         credentials: Headers,
+        policy: tenacity.AsyncRetrying,
     ) -> Answer:
         version: Headers = ()
         if microversion is not None:
@@ -122,7 +135,7 @@ class Asker:
         headers = (*self._headers, (b"Accept", b"application/json"), *version, *credentials)
         call = Call(method=method, target=target, headers=headers)
         try:
-            return await ASKING.copy()(self._once, call)
+            return await policy.copy()(self._once, call)
         except _TryAgain as error:
             raise CannotAsk(f"{method} {target.partition('?')[0]}: {error}") from None
 

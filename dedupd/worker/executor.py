@@ -244,10 +244,15 @@ class Executor:
         await self._compensate(job, resource)
 
     async def _compensate(self, job: Job, resource: request.Resource) -> None:
-        """Delete what we made, where nobody will ever name it."""
+        """Delete what we made, where nobody will ever name it.
+
+        What goes by a name is left alone: the name may stand for what another one made since.
+        """
         made = f"{resource.type} {resource.id}, made by a worker that had lost the request,"
         try:
-            if job.probe is None or not await self._unnamed(job, resource):
+            if job.probe is None or not job.probe.ids_last:
+                return
+            if not await self._unnamed(job, resource):
                 return
             if await job.probe.discard(job.errand, resource, job.asker):
                 self._metrics.compensated.inc()

@@ -78,13 +78,15 @@ class Reconciler:
         if job.probe is None:
             await self._give_up(job, NO_PROBE % job.record.route)
             return Decision.ENDED
-        settled_at = job.record.sending.send_deadline + self._limits.settle
-        patient_until = max(settled_at, self._clock()) + self._limits.retry
+        patient_until = max(self._settled_at(job), self._clock()) + self._limits.retry
 
         async def once() -> Decision | None:
-            return await self._look_once(job, settled_at, patient_until)
+            return await self._look_once(job, self._settled_at(job), patient_until)
 
-        looking = policies.looking(self._limits.look, lambda: settled_at - self._clock())
+        def remaining() -> float:
+            return self._settled_at(job) - self._clock()
+
+        looking = policies.looking(self._limits.look, remaining)
         decision: Decision = await looking(once)
         return decision
 
@@ -92,6 +94,10 @@ class Reconciler:
         """Look once for what is UNKNOWN: adopted if it is found, otherwise it stays so."""
         finding = await self._look(job, thorough=True)
         return isinstance(finding, Found) and await self._adopt(job, finding)
+
+    def _settled_at(self, job: Job) -> float:
+        """From when on nothing that was sent can take effect any more."""
+        return job.record.sending.send_deadline + self._limits.settle
 
     async def _look_once(
         self, job: Job, settled_at: float, patient_until: float
@@ -166,8 +172,15 @@ class Reconciler:
                 LOG.error("%s: %s was not deleted: %s", job.record.id, surplus.id, error)
 
     async def _discard(self, job: Job, spoiled: Spoiled) -> Decision | None:
-        """Remove what is of no use to anybody, fenced like a send; None: it is still there."""
-        ours = await self._store.swap(job.record, job.record, worker=self._lease.worker_id)
+        """Remove what is of no use to anybody, fenced like a send; None: look on.
+
+        A removal that nobody saw the end of may come as late as a send, and would then remove
+        what was made anew; so after one such, sending again waits for the settle time.
+        """
+        unseen = job.record.sending.verdict is Verdict.DISCARDING
+        timeout = self._limits.connect + self._limits.send
+        discarding = request.begin_discard(job.record, self._clock(), timeout)
+        ours = await self._store.swap(job.record, discarding, worker=self._lease.worker_id)
         if ours is None:
             return Decision.ENDED
         job.advance(ours)
@@ -180,7 +193,12 @@ class Reconciler:
             return None
         resource = spoiled.resource
         LOG.info("%s: %s %s: %s", job.record.id, resource.type, resource.id, spoiled.detail)
-        return Decision.SEND_AGAIN if gone else None
+        if unseen or not gone:
+            return None
+        job.advance(
+            request.end_attempt(job.record, Verdict.ABSENT, self._clock(), detail=spoiled.detail)
+        )
+        return Decision.SEND_AGAIN
 
     async def _give_up(self, job: Job, reason: str) -> None:
         LOG.warning("%s: outcome unknown: %s", job.record.id, reason)

@@ -20,6 +20,9 @@ from dedupd.worker.sweeper import Sweeper
 
 LOG = log.getLogger(__name__)
 
+HAND_BACK_SECONDS = 1.0
+"""How long a message is kept where the store does not say what it is about."""
+
 MAX_REVISITS = 8
 """How many unknowns are looked for at once."""
 
@@ -149,12 +152,17 @@ class WorkerService:
         """Carry a queued request out; anything else is not this message's business.
 
         The message is done with as soon as the record says more than it: a request in doubt is
-        found by its record, however long it takes and whoever dies.
+        found by its record, however long it takes and whoever dies. A worker without its store is
+        no use to anybody: another one may have the message, after a while.
         """
         try:
             doubtful = await self._send(delivery.id)
         except asyncio.CancelledError:
             delivery.hand_back()
+            raise
+        except StoreUnavailable:
+            loop = asyncio.get_running_loop()
+            loop.call_later(HAND_BACK_SECONDS, delivery.hand_back)
             raise
         except BaseException:
             delivery.acknowledge()

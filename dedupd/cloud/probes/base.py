@@ -102,6 +102,10 @@ def common_headers(answer: Answer) -> Headers:
 class Probe(Protocol):
     """How one kind of POST is made recoverable."""
 
+    @property
+    def ids_last(self) -> bool:
+        """Whether an id means the same resource for ever, whatever was made after it."""
+
     def prepare(self, errand: Errand) -> Call:
         """What is really sent: marked, and the same each time it is made. Pure."""
 

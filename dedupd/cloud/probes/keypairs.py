@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from dedupd.cloud.ask import Asker, CannotAsk, document, query
+from dedupd.cloud.ask import ASKING, ONCE, Asker, CannotAsk, document, query
 from dedupd.cloud.probes.base import (
     REFUSED,
     Absent,
@@ -42,6 +42,8 @@ CLOCK_SKEW = 300.0
 
 class KeypairProbe:
     """The probe of POST /os-keypairs."""
+
+    ids_last = False
 
     def prepare(self, errand: Errand) -> Call:
         """As it came: its name is its mark."""
@@ -89,7 +91,10 @@ class KeypairProbe:
             return None
 
     async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:
-        """Delete the keypair, unless one of that name was there before the request was sent."""
+        """Delete the keypair, unless one of that name was there before the request was sent.
+
+        Asked once: by then another may have the name.
+        """
         if errand.record.existed is not False:
             return False
         answer = await self._exchange(errand, asker, "DELETE")
@@ -105,16 +110,17 @@ class KeypairProbe:
     async def _exchange(self, errand: Errand, asker: Asker, method: str) -> Answer:
         """As the caller, whose keypairs they are, or as the service user in the caller's name."""
         path = f"/os-keypairs/{quote(_name(errand), safe='')}"
+        policy = ASKING if method == "GET" else ONCE
         user = _other_user(errand)
         named = {"user_id": user} if user else {}
         answer = await asker.as_caller(
-            query(errand.base + path, named), errand.requested, method=method
+            query(errand.base + path, named), errand.requested, method, policy
         )
         if answer.status not in REFUSED or not asker.has_service_user:
             return answer
         target = query(errand.modern_root + path, {"user_id": user or errand.record.user_id})
         version = max(errand.effective, FOR_OTHERS_SINCE)
-        return await asker.as_service(target, version, method=method)
+        return await asker.as_service(target, version, method, policy)
 
     async def _adopt(self, errand: Errand, asker: Asker, shown: dict[str, Any]) -> Found:
         """The lost answer byte for byte as Nova makes it (views/keypairs.py, create).

@@ -46,6 +46,8 @@ CELL_DOWN = "A cell of this Nova is down; what it holds cannot be seen."
 class ServerProbe:
     """The probe of POST /servers."""
 
+    ids_last = True
+
     def __init__(self) -> None:
         """Nothing is known of this Nova's answers yet; by default they carry adminPass."""
         self._answers_carry_password = True

@@ -161,6 +161,7 @@ class Caller:
                 request_id=self._intent.id,
                 user=self._habits.user,
                 project=self._intent.project,
+                name=self._intent.name + "-altered" * self._habits.alters,
                 status=reply.status,
                 replayed=reply.headers.get(b"idempotent-replayed") == "true",
                 standing=reply.headers.get(b"idempotency-status", ""),

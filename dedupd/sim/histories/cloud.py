@@ -38,10 +38,12 @@ class Course:
     """What is answered in the place of the cloud's own answer."""
 
 
-def course(draw: Draw, timeout: float) -> Course:
-    """What a fault makes of an exchange."""
+def course(draw: Draw, timeout: float, *, deletes: bool = False) -> Course:
+    """What a fault makes of an exchange; a DELETE may come late as a POST may."""
     size, quick = draw.size, LATENCY * (0.1 + draw.size)
     match draw.fault:
+        case Fault.QUESTION_LOST if deletes and size > 0.3:
+            return Course((timeout + LATE_SECONDS) * size, None)
         case Fault.POST_LOST | Fault.QUESTION_LOST:
             return Course(None, None)
         case Fault.POST_SLOW | Fault.QUESTION_SLOW:
@@ -94,11 +96,12 @@ class HostileCloud:
         else:
             post = None
             stage.chronicle.note(self._node.name, call.method, call.target, draw.fault or "")
-        if call.method == "DELETE":
+        deletes = call.method == "DELETE"
+        if deletes:
             check_discard(stage, call)
         answer: asyncio.Future[Answer] = stage.loop.create_future()
         exchange = _Exchange(stage, call, subject, post, answer)
-        exchange.begin(course(draw, timeout), timeout)
+        exchange.begin(course(draw, timeout, deletes=deletes), timeout)
         return await answer
 
     async def _connect(self, draw: Draw) -> None:
@@ -176,6 +179,9 @@ def check_discard(stage: Stage, call: Call) -> None:
     """Whatever dedupd deletes must carry the mark of the request that it is deleted for."""
     subject = (header(call.headers, SUBJECT) or b"").decode()
     kind, _, name = call.target.partition("?")[0].rpartition("/")
+    before = stage.nova.ledger[: stage.ledger.before]
+    if any(name in effect.resources for effect in before):
+        stage.ledger.violations.append(f"3: {subject[:8]} deletes {name}, which it did not make")
     server = stage.nova.world.servers.get(name)
     if server is None or not kind.endswith("/servers") or server.deleted is not None:
         return
@@ -189,6 +195,7 @@ class WatchedProbe:
     def __init__(self, probe: Probe, stage: Stage) -> None:
         self._probe = probe
         self._stage = stage
+        self.ids_last = probe.ids_last
         self.prepare = probe.prepare
         self.existed = probe.existed
         self.adopt = probe.adopt

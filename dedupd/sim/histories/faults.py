@@ -134,6 +134,36 @@ WEIGHTS: Mapping[Operation, Weights] = {
 }
 """How likely each fault is at each kind of operation, in percent at intensity 1."""
 
+
+class Fate(enum.StrEnum):
+    """What becomes of a node that is not among the healthy core, for good."""
+
+    DEAD = "dead"
+    STOPPED = "stopped"
+    TROUBLED = "troubled"
+    BROKERLESS = "without the broker"
+    STORELESS = "without the store"
+    CLOUDLESS = "without the cloud"
+
+
+LASTING: Mapping[Fate, Mapping[Operation, Fault]] = {
+    Fate.BROKERLESS: {
+        Operation.FRONT_PUBLISH: Fault.PUBLISH_REFUSED,
+        Operation.WORKER_PUBLISH: Fault.PUBLISH_REFUSED,
+    },
+    Fate.STORELESS: {
+        Operation.FRONT_STORE: Fault.STORE_REFUSED,
+        Operation.WORKER_STORE: Fault.STORE_REFUSED,
+        Operation.EVENT: Fault.EVENT_LOST,
+    },
+    Fate.CLOUDLESS: {
+        Operation.POST: Fault.CONNECT_REFUSED,
+        Operation.WORKER_QUESTION: Fault.QUESTION_LOST,
+        Operation.FRONT_QUESTION: Fault.QUESTION_LOST,
+    },
+}
+"""The one fault that strikes each such operation of a node that has lost an engine."""
+
 SWARM = (0.0, 0.5, 1.0, 1.0, 2.0)
 """One history leaves some kinds out and has more of others: what hides one bug shows another."""
 
@@ -220,12 +250,16 @@ class Torment:
         self.injected: list[Injected] = []
         self.spared: frozenset[str] = frozenset()
         """The nodes that no fault strikes any more."""
+        self.lasting: dict[str, Mapping[Operation, Fault]] = {}
+        """The nodes that have lost an engine for good; that is no chance, and not counted."""
 
     def draw(self, stream: Stream, operation: Operation, subject: str) -> Draw:
         """What befalls a node's next operation, which is about the request ``subject``."""
         stream.place += 1
         chance = stream.chance.random
         lot, size = chance(), chance()
+        if stream.name in self.lasting:
+            return Draw(self.lasting[stream.name].get(operation), size)
         menu = self._menus[operation]
         if not menu or lot >= menu[-1][0] or stream.name in self.spared:
             return Draw(None, size)

@@ -35,6 +35,8 @@ class Effects:
     made: tuple[str, ...]
     surviving: tuple[str, ...]
     users: frozenset[str]
+    names: dict[str, str]
+    """What each was called when it was made."""
 
 
 def violations(stage: Stage, intents: Iterable[Intent], *, ended: bool) -> list[str]:
@@ -48,8 +50,11 @@ def violations(stage: Stage, intents: Iterable[Intent], *, ended: bool) -> list[
         record = stage.standing(intent.id)
         answers = [answer for answer in given[intent.id] if _carries_out(answer)]
         short = intent.id[:8]
+        if intent.id in stage.ledger.excused:
+            continue
         found += [f"1: {short}: {text}" for text in _one_effect(intent, effects)]
         found += [f"2: {short}: {text}" for text in _same(intent, answers, effects)]
+        found += [f"2: {short}: {text}" for text in _novas(stage, intent, answers, effects)]
         found += [f"3: {short}: {text}" for text in _true(record, answers, effects)]
         if record is not None and record.state is State.DONE and record.resource is not None:
             found += [f"3: {short}: {text}" for text in _there(stage, record.resource.id, effects)]
@@ -64,7 +69,9 @@ def _carries_out(answer: Given) -> bool:
 
 def _effects(stage: Stage, intent: Intent) -> Effects:
     world = stage.nova.world
-    mine = [effect for effect in stage.nova.ledger if _made_by(intent, effect)]
+    mine = [
+        effect for effect in stage.nova.ledger[stage.ledger.before :] if _made_by(intent, effect)
+    ]
     made = tuple(name for effect in mine for name in effect.resources)
     match intent.path:
         case "/v2.1/servers":
@@ -74,7 +81,12 @@ def _effects(stage: Stage, intent: Intent) -> Effects:
             alive = tuple(name for name in dict.fromkeys(made) if name in pairs)
         case _:
             alive = tuple(name for name in made if name in world.groups)
-    return Effects(made, alive, frozenset(effect.user for effect in mine))
+    names = {made: name for effect in mine for made, name in _pairs(effect)}
+    return Effects(made, alive, frozenset(effect.user for effect in mine), names)
+
+
+def _pairs(effect: Effect) -> Iterator[tuple[str, str]]:
+    return zip(effect.resources, effect.names, strict=True)
 
 
 def _made_by(intent: Intent, effect: Effect) -> bool:
@@ -101,8 +113,16 @@ def _same(intent: Intent, answers: list[Given], effects: Effects) -> Iterator[st
         yield f"{len(answers)} answers differ"
     for answer in answers:
         named = _named(intent, answer.body)
-        if named not in effects.made:
-            yield f"{named} was answered and never made by it"
+        if effects.names.get(named) not in (answer.name, f"{answer.name}-1"):
+            yield f"{named} was answered to who wanted {answer.name}, and never made by that"
+
+
+def _novas(stage: Stage, intent: Intent, answers: list[Given], effects: Effects) -> Iterator[str]:
+    """A caller gets what Nova said, even where that answer was lost and had to be rebuilt."""
+    said = [_document(answer.body) for answer in stage.ledger.made[intent.id]]
+    for answer in answers:
+        if answer.user in effects.users and _document(answer.body) not in said:
+            yield f"an answer is none of Nova's: {answer.body!r}"
 
 
 def _true(record: Record | None, answers: list[Given], effects: Effects) -> Iterator[str]:

@@ -40,6 +40,8 @@ class Given:
     request_id: str
     user: str
     project: str
+    name: str
+    """What the caller wanted to make is called."""
     status: int
     replayed: bool
     standing: str
@@ -64,7 +66,11 @@ class Ledger:
     sends: int = 0
     """How many POSTs left their workers."""
     meddled: set[str] = field(default_factory=set)
-    """What somebody deleted or unmarked past dedupd."""
+    """What somebody deleted past dedupd."""
+    excused: set[str] = field(default_factory=set)
+    """The requests whose server somebody unmarked: nothing is promised of them."""
+    before: int = 0
+    """How many of the cloud's effects were there when the history began."""
     _posts: dict[str, list[Post]] = field(default_factory=lambda: defaultdict(list))
 
     def claimed(self, record: Record) -> None:

@@ -39,6 +39,9 @@ class Condition(enum.Enum):
     DEAD = "dead"
 
 
+_RUNNING = Condition.RUNNING
+
+
 class Process:
     """One operating-system process: what began in its context runs only while it does."""
 
@@ -69,7 +72,7 @@ class Step(asyncio.TimerHandle):
         if self._cancelled:
             return
         process = self._context.get(_process)
-        if process is None or process.condition is Condition.RUNNING:
+        if process is None or process.condition is _RUNNING:
             self._run()
         elif process.condition is Condition.PAUSED:
             process.frozen.append(self)

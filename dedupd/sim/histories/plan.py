@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from dedupd.sim.histories import faults, intents
 from dedupd.sim.histories.clients import Habits, habits
-from dedupd.sim.histories.faults import Menu, Operation
+from dedupd.sim.histories.faults import Fate, Menu, Operation
 from dedupd.sim.histories.intents import PROJECTS, Intent
 from dedupd.sim.histories.programs import Terms
 from dedupd.sim.nova.world import Settings
@@ -46,6 +46,8 @@ class Plan:
     """Whether somebody renames, deletes or unmarks servers meanwhile."""
     preexisting: bool
     """Whether a keypair of the wanted name was there before."""
+    fates: tuple[Fate, ...]
+    """What becomes of those that are not of the healthy core, in turn."""
     quiet_at: float
     """When the faults end, in seconds; in safety mode, when the history does."""
 
@@ -75,9 +77,10 @@ def plan(seed: int, identity_key: bytes, intensity: float) -> Plan:
         nova=Settings(page_limit=chance.choice((1, 2, 1000))),
         menus=faults.menus(chance, intensity * chance.choice((0.5, 1.0, 1.0, 2.0))),
         callers=callers,
-        meddles=chance.random() < 0.1,
+        meddles=chance.random() < 0.2,
         preexisting=chance.random() < 0.1,
-        quiet_at=chance.uniform(10.0, 30.0),
+        fates=tuple(chance.choice(list(Fate)) for _ in range(3)),
+        quiet_at=chance.uniform(8.0, 20.0),
     )
 
 

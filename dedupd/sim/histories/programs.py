@@ -42,6 +42,7 @@ ASK_SECONDS = 2.0
 LEASE_SECONDS = 6.0
 SWEEP_SECONDS = 5.0
 HOLD_SECONDS = 8.0
+REFRESH_SECONDS = 4.0
 TOMBSTONE_SECONDS = 1e6
 BROKEN_OFF_SECONDS = 1.0
 """How soon a program that could not start is started again."""
@@ -133,7 +134,7 @@ class FrontProgram:
         store = HostileStore(node, Operation.FRONT_STORE)
         queue = HostileQueue(node, Operation.FRONT_PUBLISH)
         latch = Latch(store, 100, METRICS)
-        admission = Admission(store, 100, 1.0)
+        admission = Admission(store, 100, 1.0, REFRESH_SECONDS)
         front = self._front(node, store, queue, latch, admission)
         status = Status(
             store=store,

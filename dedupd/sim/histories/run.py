@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dedupd.sim.histories import intents
-from dedupd.sim.histories.chronicle import Event
+from dedupd.sim.histories.chronicle import Event, digest
 from dedupd.sim.histories.clients import Caller, Door
 from dedupd.sim.histories.cloud import LATE_SECONDS
 from dedupd.sim.histories.faults import Injected, Key, Torment, stream
@@ -17,6 +17,7 @@ from dedupd.sim.histories.invariants import violations
 from dedupd.sim.histories.ledger import Post
 from dedupd.sim.histories.logs import unexpected
 from dedupd.sim.histories.loop import Condition, Spinning, VirtualLoop
+from dedupd.sim.histories.meddler import Meddler, make_before
 from dedupd.sim.histories.plan import Mode, Plan, plan
 from dedupd.sim.histories.programs import FrontProgram, WorkerProgram
 from dedupd.sim.histories.stage import CLOCK_JUMP, FRONT_CLOCK_JUMP, IDENTITY, Node, Stage
@@ -28,7 +29,7 @@ ENDING_SECONDS = 90.0
 SAFETY_SECONDS = 45.0
 """How long a history goes on in which they never end."""
 
-WATCH_SECONDS = 10.0
+WATCH_SECONDS = 6.0
 """How long nothing may be sent when everything has ended."""
 
 STEPS_PER_SECOND = 200
@@ -43,9 +44,13 @@ class History:
     violations: list[str]
     injected: list[Injected]
     events: list[Event]
-    digest: str
     seconds: float
     steps: int
+
+    @property
+    def digest(self) -> str:
+        """The same for two runs in which exactly the same happened at the same times."""
+        return digest(self.events)
 
 
 def run(seed: int, *, intensity: float = 1.0, keep: Iterable[Key] | None = None) -> History:
@@ -84,6 +89,7 @@ class _Play:
         self.stage.torment = Torment(plan.menus, keep, self.stage.state_of, loop.time)
         self._trouble: list[str] = []
         self._calls: list[asyncio.Task[None]] = []
+        self._others: list[asyncio.Task[None]] = []
         loop.set_exception_handler(self._unexpected)
         self._workers = [self._worker(number) for number in range(plan.workers)]
         self._doors = [self._front(number) for number in range(plan.fronts)]
@@ -101,13 +107,11 @@ class _Play:
         )
         seconds, steps = self._loop.time(), self._loop.steps
         self._sweep_away()
-        chronicle = self.stage.chronicle
         return History(
             self._plan,
             found + self._trouble + logged,
             self.stage.torment.injected,
-            chronicle.events,
-            chronicle.digest(),
+            self.stage.chronicle.events,
             seconds,
             steps,
         )
@@ -116,6 +120,11 @@ class _Play:
         plan = self._plan
         for node in self.stage.nodes.values():
             node.start()
+        if plan.preexisting:
+            make_before(self.stage, [intent for intent, _ in plan.callers])
+        if plan.meddles:
+            meddler = Meddler(self.stage, random.Random(f"{plan.seed} meddler"))
+            self._others.append(self._loop.create_task(meddler.run()))
         self._calls = [self._call(number) for number in range(len(plan.callers))]
         if plan.mode.live:
             await asyncio.sleep(plan.quiet_at)
@@ -124,15 +133,16 @@ class _Play:
             await self._watch()
         else:
             await self._until_ended(SAFETY_SECONDS)
-        for call in self._calls:
-            call.cancel()
-        await asyncio.wait(self._calls)
+        tasks = [*self._calls, *self._others]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
     async def _until_ended(self, seconds: float) -> None:
         """Wait until no request is awaited any more, at most so long."""
         until = self._loop.time() + seconds
         while self._loop.time() < until:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(2.0)
             lives = self.stage.ledger.lives
             if self._callers_done() and not any(self._awaited(id_) for id_, _ in lives):
                 return
@@ -149,9 +159,12 @@ class _Play:
         callers = {f"caller-{number}" for number in range(len(self._plan.callers))}
         self.stage.torment.spared = frozenset(well | callers)
         self.stage.chronicle.note("world", "the faults end for", *sorted(well))
+        fates = iter(self._plan.fates)
         for name, node in nodes.items():
             if name in well:
                 node.recover()
+            else:
+                node.suffer(next(fates))
 
     async def _watch(self) -> None:
         """When everything has ended, nothing may be sent, and little may go on."""

@@ -11,7 +11,7 @@ from dedupd.queue.memory import MemoryBroker
 from dedupd.request import Record
 from dedupd.seal import Keys
 from dedupd.sim.histories.chronicle import Chronicle
-from dedupd.sim.histories.faults import Fault, Stream, Torment
+from dedupd.sim.histories.faults import LASTING, Fate, Fault, Stream, Torment
 from dedupd.sim.histories.ledger import Ledger
 from dedupd.sim.histories.loop import Condition, Process, VirtualLoop
 from dedupd.sim.nova.keys import GeneratedKey
@@ -34,8 +34,16 @@ FRONT_CLOCK_JUMP = 600.0
 RESTART_SECONDS = 6.0
 """The longest time for which a node is away after a crash."""
 
-PAUSE_SECONDS = 12.0
-"""The longest pause of a process; a lease is shorter."""
+PAUSE_SECONDS = 30.0
+"""The longest pause of a process: longer than a lease, and than the settle time."""
+
+HEARTBEAT_SECONDS = 10.0
+"""How long the broker keeps messages for a process that does not move."""
+
+TROUBLE_SECONDS = 15.0
+"""How long a node that is given up stays in trouble before it ends."""
+
+FOR_EVER = 1e9
 
 IDENTITY, SEAL = b"i" * 32, b"s" * 32
 
@@ -163,8 +171,7 @@ class Node:
         self.process.condition = Condition.DEAD
         self.process.frozen.clear()
         self.stage.chronicle.note(self.name, "crashed")
-        for forget in self.lost:
-            self.stage.later(0.0, forget)
+        self.stage.later(0.0, self._lose)
         self.stage.later(away, self.start)
 
     def pause(self, seconds: float) -> None:
@@ -180,6 +187,28 @@ class Node:
         if process.condition is Condition.PAUSED:
             self.stage.chronicle.note(self.name, "woken")
             self.stage.loop.wake(process)
+
+    def suffer(self, fate: Fate) -> None:
+        """Be in trouble for good."""
+        self.stage.chronicle.note(self.name, fate)
+        self.healthy = False
+        match fate:
+            case Fate.DEAD:
+                self.crash(0.0)
+            case Fate.TROUBLED:
+                self.stage.later(TROUBLE_SECONDS, self.crash, 0.0)
+            case Fate.STOPPED:
+                self.pause(FOR_EVER)
+                self.stage.later(HEARTBEAT_SECONDS, self._lose)
+            case _:
+                self.stage.torment.lasting[self.name] = LASTING[fate]
+                if fate is Fate.BROKERLESS:
+                    self.stage.later(0.0, self._lose)
+
+    def _lose(self) -> None:
+        """The broker takes the connection for dead."""
+        for forget in self.lost:
+            forget()
 
     def recover(self) -> None:
         """Whatever befell it: it runs."""
@@ -197,7 +226,7 @@ class Node:
                 self.crash(RESTART_SECONDS * abs(2 * size - 1))
                 return False
             case Fault.FRONT_PAUSE | Fault.WORKER_PAUSE:
-                self.pause(PAUSE_SECONDS * size)
+                self.pause(PAUSE_SECONDS * size * size)
             case Fault.FRONT_CLOCK | Fault.WORKER_CLOCK:
                 self.ahead = self._jump * (2 * size - 1)
                 self.stage.chronicle.note(self.name, "clock jumped", round(self.ahead, 3))

@@ -279,12 +279,41 @@ class TestKeypairs:
 
     async def test_one_that_cannot_be_deleted_is_unknown_in_the_end(self, site: Site) -> None:
         crew, job = await self.lost(site)
+        settled_at = job.record.sending.send_deadline + LIMITS.settle
         site.cloud.torment(Rule(fault="503-before", method="DELETE", times=10**9))
         assert await crew.reconciler.decide(job) is Decision.ENDED
         record = await site.record(job.record)
         assert record.state is State.UNKNOWN
         assert "keypair kp is there and cannot be removed" in record.detail
-        assert site.clock() >= record.sending.send_deadline + LIMITS.settle + LIMITS.retry
+        assert site.clock() >= settled_at + LIMITS.retry
+
+    async def test_after_a_removal_without_an_answer_the_settle_time_begins_anew(
+        self, site: Site
+    ) -> None:
+        """It may still be under way, and would then strike what is made anew."""
+        crew, job = await self.lost(site)
+        removed_at = site.clock()
+        site.cloud.torment(Rule(fault="late-commit", method="DELETE", seconds=50))
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        assert site.clock() >= removed_at + LIMITS.connect + LIMITS.send + LIMITS.settle
+        assert await crew.executor.send(job) is Step.ENDED
+        await asyncio.sleep(SETTLED)
+        assert self.effects(site) == ["POST", "DELETE", "POST"]
+
+    async def test_nor_does_another_worker_send_before_it_has_passed(self, site: Site) -> None:
+        crew, job = await self.lost(site)
+        discarding = request.begin_discard(job.record, site.clock(), 35)
+        written = await site.store.swap(job.record, discarding)
+        assert written is not None
+        other = await site.hired(lease_seconds=LASTING)
+        ours = await other.reconciler.take_over(written)
+        assert ours is not None
+        assert ours.sending == discarding.sending
+        taken = await site.job(ours, other)
+        assert await other.reconciler.decide(taken) is Decision.SEND_AGAIN
+        assert site.clock() >= discarding.sending.send_deadline + LIMITS.settle
+        assert self.effects(site) == ["POST", "DELETE"]
+        assert crew.lease.worker_id != other.lease.worker_id
 
     async def test_one_that_was_there_before_is_left_alone(self, site: Site) -> None:
         other, first = await in_doubt(site, document=KEYPAIR, path=KEYPAIRS, version="2.2")

@@ -16,6 +16,7 @@ from dedupd.ports import Lost, NotSent
 from dedupd.request import Record, State, Verdict
 from dedupd.sim.faults import Rule
 from dedupd.worker.service import MAX_REVISITS
+from dedupd.worker.sweeper import REPUBLISH_SECONDS
 from tests.unit.site import (
     KEYPAIRS,
     LEASE_SECONDS,
@@ -27,6 +28,7 @@ from tests.unit.site import (
     Crew,
     Delivered,
     Site,
+    TroubledStore,
 )
 
 VIRTUAL_TIME = True
@@ -556,6 +558,23 @@ class TestTrouble:
         site.store.away = False
         await site.until_state(record, State.DONE)
         assert len(site.servers()) == 1
+
+    async def test_a_worker_cut_off_from_the_store_leaves_its_messages_to_others(
+        self, site: Site, start: Start
+    ) -> None:
+        """It would else eat what a healthy one could carry out."""
+        healthy = site.store
+        site.store = TroubledStore(site.clock)
+        cut_off = await start()
+        site.store.away = True
+        site.store = healthy
+        await start()
+        began = site.clock()
+        records = [await site.submitted(client_token=f"t{number}") for number in range(8)]
+        for record in records:
+            await site.until_state(record, State.DONE)
+        assert site.clock() - began < REPUBLISH_SECONDS
+        await cut_off.kill()
 
     async def test_a_write_before_the_send_that_seems_lost_is_settled_first(
         self, site: Site, start: Start

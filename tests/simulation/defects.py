@@ -1,0 +1,266 @@
+"""Defects, each a small patch of the product: the proof that the checks can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from dedupd import outcome, request, token
+from dedupd.api import answers, idempotent
+from dedupd.api.idempotent import Visit
+from dedupd.api.question import Question
+from dedupd.cloud.ask import Asker
+from dedupd.cloud.probes import servers
+from dedupd.cloud.probes.base import Errand
+from dedupd.cloud.probes.keypairs import KeypairProbe
+from dedupd.cloud.probes.servers import Row, ServerProbe
+from dedupd.exchange import Answer
+from dedupd.outcome import Outcome, Retry, Ruling
+from dedupd.request import Record, Resource, State
+from dedupd.worker import executor
+from dedupd.worker import job as job_module
+from dedupd.worker.executor import ENDED, RECONCILE, Executor, Next
+from dedupd.worker.job import Job
+from dedupd.worker.lease import Lease
+from dedupd.worker.reconciler import Decision, Reconciler
+from dedupd.worker.sweeper import Sweeper
+
+Patch = pytest.MonkeyPatch
+DEFECTS: dict[str, Callable[[Patch], None]] = {}
+
+
+def defect(name: str) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
+    """Put a patch into the table."""
+
+    def add(patch: Callable[[Patch], None]) -> Callable[[Patch], None]:
+        DEFECTS[name] = patch
+        return patch
+
+    return add
+
+
+@defect("no fingerprint")
+def _(patch: Patch) -> None:
+    def same(_question: Question, _standing: Record) -> None:
+        """Whatever is asked under a used token is taken for the first request."""
+
+    patch.setattr(idempotent, "_check_same", same)
+
+
+@defect("ids without the project")
+def _(patch: Patch) -> None:
+    real = token.identify
+
+    def identify(key: bytes, region: str, _project_id: str, client_token: str) -> str:
+        return real(key, region, "", client_token)
+
+    patch.setattr(token, "identify", identify)
+
+
+@defect("secrets to every user")
+def _(patch: Patch) -> None:
+    def visible(_record: Record, body: bytes, _user_id: str) -> tuple[bytes, Any]:
+        return body, ()
+
+    patch.setattr(answers, "_visible", visible)
+
+
+@defect("an accepted request is withdrawn")
+def _(patch: Patch) -> None:
+    async def assure(_self: Visit, _record: Record) -> None:
+        """Nobody is told that somebody relies on it."""
+
+    patch.setattr(Visit, "_assure", assure)
+
+
+@defect("no fencing on finish")
+def _(patch: Patch) -> None:
+    real = job_module.commit
+
+    async def commit(store: Any, before: Record, after: Record, result: bytes | None = None) -> Any:
+        standing = (await store.read([before.id])).get(before.id)
+        if standing is None or after.state is not State.DONE:
+            return await real(store, before, after, result)
+        return await real(store, standing.record, after, result)
+
+    patch.setattr(executor, "commit", commit)
+
+
+@defect("sending before the record says SENDING")
+def _(patch: Patch) -> None:
+    async def send_once(self: Executor, job: Job) -> Next:
+        if not await self._may_exist(job) or not await self._lease.renewed():
+            return ENDED
+        queued = job.record
+        job.advance(request.begin_send(queued, self._lease.worker_id, self._clock(), 5.0))
+        answer, ruling = await self._exchange(job)
+        job.advance(queued)
+        if not await self._begin(job):
+            return ENDED
+        if ruling.outcome is Outcome.AMBIGUOUS:
+            return RECONCILE
+        if ruling.outcome is Outcome.DEFINITE:
+            await self._settle(job, answer)
+            return ENDED
+        return await self._without_effect(job, answer, ruling.retry)
+
+    patch.setattr(Executor, "_send_once", send_once)
+
+
+@defect("a send without a look at the lease")
+def _(patch: Patch) -> None:
+    async def renewed(_self: Lease) -> bool:
+        return True
+
+    def may_send(_self: Lease) -> bool:
+        return True
+
+    patch.setattr(Lease, "renewed", renewed)
+    patch.setattr(Lease, "may_send", may_send)
+
+
+@defect("SENDING is run again without a probe")
+def _(patch: Patch) -> None:
+    async def decide(_self: Reconciler, _job: Job) -> Decision:
+        return Decision.SEND_AGAIN
+
+    patch.setattr(Reconciler, "decide", decide)
+
+
+@defect("probing before the settle time")
+def _(patch: Patch) -> None:
+    real = Reconciler._look_once
+
+    async def look_once(self: Reconciler, job: Job, _settled: float, _patient: float) -> Any:
+        return await real(self, job, 0.0, 0.0)
+
+    patch.setattr(Reconciler, "_look_once", look_once)
+
+
+@defect("ignoring pagination")
+def _(patch: Patch) -> None:
+    async def first_page(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
+        return await servers._page(errand, asker, filters)
+
+    patch.setattr(servers, "_list", first_page)
+
+
+@defect("trusting an ignored filter")
+def _(patch: Patch) -> None:
+    def ours(_errand: Errand, rows: Iterable[Row]) -> list[Row]:
+        return list(rows)
+
+    patch.setattr(servers, "_ours", ours)
+
+
+@defect("compensating what the record names")
+def _(patch: Patch) -> None:
+    async def unnamed(_self: Executor, _job: Job, _resource: Resource) -> bool:
+        return True
+
+    patch.setattr(Executor, "_unnamed", unnamed)
+
+
+@defect("compensating without checking the mark")
+def _(patch: Patch) -> None:
+    async def discard(_self: ServerProbe, errand: Errand, resource: Resource, asker: Asker) -> bool:
+        target = f"{errand.base}/servers/{resource.id}"
+        answer = await asker.as_caller(target, servers.ASKING, method="DELETE")
+        return answer.status in (204, 404)
+
+    patch.setattr(ServerProbe, "discard", discard)
+
+
+@defect("the sweeper publishes SENDING as queued")
+def _(patch: Patch) -> None:
+    real = Sweeper._act
+
+    async def act(self: Sweeper, record: Record, living: set[str]) -> None:
+        if record.state is State.SENDING and record.owner not in living:
+            queued = request.requeue(record, "", self.clock() + 8.0)
+            if await self.store.swap(record, queued) is not None:
+                await self.queue.publish(record.id)
+            return
+        await real(self, record, living)
+
+    patch.setattr(Sweeper, "_act", act)
+
+
+@defect("the sweeper publishes nothing again")
+def _(patch: Patch) -> None:
+    async def republish(_self: Sweeper, _record: Record) -> None:
+        """A lost message is lost."""
+
+    patch.setattr(Sweeper, "_republish", republish)
+    patch.setattr(Sweeper, "_stand_in", republish)
+
+
+@defect("nobody stands in for a leader that is of no use")
+def _(patch: Patch) -> None:
+    async def stand_in(_self: Sweeper, _record: Record) -> None:
+        """The leader will do it."""
+
+    patch.setattr(Sweeper, "_stand_in", stand_in)
+
+
+@defect("a dead worker's request is left alone")
+def _(patch: Patch) -> None:
+    real = Sweeper._act
+
+    async def act(self: Sweeper, record: Record, living: set[str]) -> None:
+        if record.state is not State.SENDING:
+            await real(self, record, living)
+
+    patch.setattr(Sweeper, "_act", act)
+
+
+@defect("5xx is taken for no effect")
+def _(patch: Patch) -> None:
+    ruling = Ruling(Outcome.NO_EFFECT, Retry.ALWAYS)
+    patch.setitem(outcome.BY_HUNDRED, 5, ruling)
+
+
+@defect("a lost answer is taken for no effect")
+def _(patch: Patch) -> None:
+    patch.setattr(outcome, "LOST", Ruling(Outcome.NO_EFFECT, Retry.ALWAYS))
+
+
+@defect("what cannot be looked for is sent again")
+def _(patch: Patch) -> None:
+    real = Reconciler.decide
+
+    async def decide(self: Reconciler, job: Job) -> Decision:
+        return Decision.SEND_AGAIN if job.probe is None else await real(self, job)
+
+    patch.setattr(Reconciler, "decide", decide)
+
+
+@defect("a keypair that was there is not noticed")
+def _(patch: Patch) -> None:
+    async def existed(_self: KeypairProbe, _errand: Errand, _asker: Asker) -> bool:
+        return False
+
+    patch.setattr(KeypairProbe, "existed", existed)
+
+
+@defect("a new password for each look")
+def _(patch: Patch) -> None:
+    real = servers.password
+    drawn = [0]
+
+    def password(_seed: bytes) -> str:
+        drawn[0] += 1
+        return real(drawn[0].to_bytes(16, "big"))
+
+    patch.setattr(servers, "password", password)
+
+
+@defect("unknown is released")
+def _(patch: Patch) -> None:
+    async def give_up(self: Reconciler, job: Job, _reason: str) -> None:
+        answer = Answer(502, (), b"{}")
+        await self._executor._release(job, answer)
+
+    patch.setattr(Reconciler, "_give_up", give_up)
