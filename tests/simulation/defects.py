@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,13 +13,16 @@ from dedupd import outcome, request, token
 from dedupd.api import answers, idempotent
 from dedupd.api.idempotent import Visit
 from dedupd.api.question import Question
+from dedupd.cloud import ask
 from dedupd.cloud.ask import Asker
-from dedupd.cloud.probes import servers
+from dedupd.cloud.probes import keypairs, server_answer, server_rows, servers
 from dedupd.cloud.probes.base import Errand
 from dedupd.cloud.probes.keypairs import KeypairProbe
-from dedupd.cloud.probes.servers import Row, ServerProbe
+from dedupd.cloud.probes.server_rows import Row
+from dedupd.cloud.probes.servers import ServerProbe
 from dedupd.exchange import Answer
 from dedupd.outcome import Outcome, Retry, Ruling
+from dedupd.ports import QueueUnavailable, StoreUnavailable
 from dedupd.request import Record, Resource, State
 from dedupd.worker import executor
 from dedupd.worker import job as job_module
@@ -142,9 +147,9 @@ def _(patch: Patch) -> None:
 @defect("ignoring pagination")
 def _(patch: Patch) -> None:
     async def first_page(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
-        return await servers._page(errand, asker, filters)
+        return await server_rows._page(errand, asker, filters)
 
-    patch.setattr(servers, "_list", first_page)
+    patch.setattr(servers, "listed", first_page)
 
 
 @defect("trusting an ignored filter")
@@ -152,7 +157,7 @@ def _(patch: Patch) -> None:
     def ours(_errand: Errand, rows: Iterable[Row]) -> list[Row]:
         return list(rows)
 
-    patch.setattr(servers, "_ours", ours)
+    patch.setattr(servers, "ours", ours)
 
 
 @defect("compensating what the record names")
@@ -167,7 +172,7 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     async def discard(_self: ServerProbe, errand: Errand, resource: Resource, asker: Asker) -> bool:
         target = f"{errand.base}/servers/{resource.id}"
-        answer = await asker.as_caller(target, servers.ASKING, method="DELETE")
+        answer = await asker.as_caller(target, server_rows.ASKING, method="DELETE")
         return answer.status in (204, 404)
 
     patch.setattr(ServerProbe, "discard", discard)
@@ -175,45 +180,62 @@ def _(patch: Patch) -> None:
 
 @defect("the sweeper publishes SENDING as queued")
 def _(patch: Patch) -> None:
-    real = Sweeper._act
+    tasks: list[asyncio.Task[None]] = []
 
-    async def act(self: Sweeper, record: Record, living: set[str]) -> None:
-        if record.state is State.SENDING and record.owner not in living:
+    def recover(self: Sweeper, records: list[Record]) -> None:
+        sending = [record for record in records if record.state is State.SENDING]
+        tasks.append(asyncio.get_running_loop().create_task(_publish(self, sending)))
+
+    async def _publish(self: Sweeper, records: list[Record]) -> None:
+        for record in records:
             queued = request.requeue(record, "", self.clock() + 8.0)
-            if await self.store.swap(record, queued) is not None:
-                await self.queue.publish(record.id)
-            return
-        await real(self, record, living)
+            with contextlib.suppress(StoreUnavailable, QueueUnavailable):
+                if await self.store.swap(record, queued) is not None:
+                    await self.queue.publish(record.id)
 
-    patch.setattr(Sweeper, "_act", act)
+    patch.setattr(Sweeper, "_recover", recover)
 
 
 @defect("the sweeper publishes nothing again")
 def _(patch: Patch) -> None:
-    async def republish(_self: Sweeper, _record: Record) -> None:
+    async def republish(_self: Sweeper, _queued: list[Record]) -> None:
         """A lost message is lost."""
 
     patch.setattr(Sweeper, "_republish", republish)
-    patch.setattr(Sweeper, "_stand_in", republish)
 
 
-@defect("nobody stands in for a leader that is of no use")
+@defect("a leader that is of no use stays")
 def _(patch: Patch) -> None:
-    async def stand_in(_self: Sweeper, _record: Record) -> None:
-        """The leader will do it."""
+    async def resign(_self: Sweeper) -> None:
+        """It leads as long as it lives."""
 
-    patch.setattr(Sweeper, "_stand_in", stand_in)
+    patch.setattr(Sweeper, "resign", resign)
 
 
 @defect("a dead worker's request is left alone")
 def _(patch: Patch) -> None:
-    real = Sweeper._act
+    def recover(_self: Sweeper, _records: list[Record]) -> None:
+        """It will come back."""
 
-    async def act(self: Sweeper, record: Record, living: set[str]) -> None:
-        if record.state is not State.SENDING:
-            await real(self, record, living)
+    patch.setattr(Sweeper, "_recover", recover)
 
-    patch.setattr(Sweeper, "_act", act)
+
+@defect("a removal is repeated")
+def _(patch: Patch) -> None:
+    patch.setattr(keypairs, "ONCE", ask.ASKING)
+
+
+@defect("a removal is not noted before")
+def _(patch: Patch) -> None:
+    def begin_discard(record: Record, _now: float, _timeout: float) -> Record:
+        return record
+
+    patch.setattr(request, "begin_discard", begin_discard)
+
+
+@defect("a worker that lost its request removes the keypair")
+def _(patch: Patch) -> None:
+    patch.setattr(KeypairProbe, "ids_last", True)
 
 
 @defect("5xx is taken for no effect")
@@ -247,14 +269,15 @@ def _(patch: Patch) -> None:
 
 @defect("a new password for each look")
 def _(patch: Patch) -> None:
-    real = servers.password
+    real = server_answer.password
     drawn = [0]
 
     def password(_seed: bytes) -> str:
         drawn[0] += 1
         return real(drawn[0].to_bytes(16, "big"))
 
-    patch.setattr(servers, "password", password)
+    for module in (server_answer, servers):
+        patch.setattr(module, "password", password)
 
 
 @defect("unknown is released")

@@ -67,6 +67,8 @@ class Ledger:
     """How many POSTs left their workers."""
     meddled: set[str] = field(default_factory=set)
     """What somebody deleted past dedupd."""
+    touched: set[str] = field(default_factory=set)
+    """What somebody deleted or renamed: of several servers, another one is the first then."""
     excused: set[str] = field(default_factory=set)
     """The requests whose server somebody unmarked: nothing is promised of them."""
     before: int = 0

@@ -32,6 +32,7 @@ class Meddler:
                 self._meddle(self._chance.choice(hosted))
 
     def _meddle(self, server: Server) -> None:
+        self._stage.ledger.touched.add(server.id)
         match self._chance.randrange(3):
             case 0:
                 self._stage.ledger.meddled.add(server.id)

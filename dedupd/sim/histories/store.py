@@ -156,7 +156,7 @@ class HostileStore:
 
     def on_departure(self, listener: Callable[[str], None]) -> None:
         """See ``Store.on_departure``: an event may be lost, come twice or late."""
-        self._truth.on_departure(self._troubled(listener, lambda worker_id: worker_id))
+        self._truth.on_departure(self._troubled(listener, lambda _: ""))
 
     def _troubled(
         self, listener: Callable[[T], None], subject: Callable[[T], str]

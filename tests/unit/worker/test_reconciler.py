@@ -305,6 +305,7 @@ class TestKeypairs:
         discarding = request.begin_discard(job.record, site.clock(), 35)
         written = await site.store.swap(job.record, discarding)
         assert written is not None
+        await crew.lease.give_up()
         other = await site.hired(lease_seconds=LASTING)
         ours = await other.reconciler.take_over(written)
         assert ours is not None
