@@ -52,6 +52,9 @@ class Plan:
     """When the faults end, in seconds; in safety mode, when the history does."""
 
 
+INTENSITY = 1.6
+"""How often faults strike where nobody says otherwise: over thirty in a history."""
+
 SETTLE_SECONDS = 14.0
 SPREAD_SECONDS = 5.0
 

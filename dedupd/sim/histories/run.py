@@ -18,7 +18,7 @@ from dedupd.sim.histories.ledger import Post
 from dedupd.sim.histories.logs import unexpected
 from dedupd.sim.histories.loop import Condition, Spinning, VirtualLoop
 from dedupd.sim.histories.meddler import Meddler, make_before
-from dedupd.sim.histories.plan import Mode, Plan, plan
+from dedupd.sim.histories.plan import INTENSITY, Mode, Plan, plan
 from dedupd.sim.histories.programs import FrontProgram, WorkerProgram
 from dedupd.sim.histories.stage import CLOCK_JUMP, FRONT_CLOCK_JUMP, IDENTITY, Node, Stage
 from dedupd.sim.nova.keys import GeneratedKey
@@ -53,7 +53,7 @@ class History:
         return digest(self.events)
 
 
-def run(seed: int, *, intensity: float = 1.0, keep: Iterable[Key] | None = None) -> History:
+def run(seed: int, *, intensity: float = INTENSITY, keep: Iterable[Key] | None = None) -> History:
     """The history of a seed.
 
     Args:
