@@ -93,7 +93,7 @@ class Visit:
             ClientGone: nobody is left to answer.
         """
         headers, limits = self._scope["headers"], self._front.limits
-        failure: DedupdError = too_slow(limits.body_seconds)
+        failure: DedupdError | None = None
         try:
             with Disconnect(receive, body_pending=True, body_seconds=limits.body_seconds) as client:
                 body = Body(client.receive, headers, limits.max_body_bytes)
@@ -103,6 +103,7 @@ class Visit:
                     failure = error
                     await body.discard()
         except TimeoutError:
+            failure = failure or too_slow(limits.body_seconds)
             failure.headers["Connection"] = "close"
         return self._refusal(failure)
 
