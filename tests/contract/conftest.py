@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.stores import ETCD
+from tests.contract.stores import ETCD, ETCD_OF_THREE
 from tests.engines import rabbitmq
 
 
@@ -15,4 +15,5 @@ def _end_of_the_engines() -> Iterator[None]:
     """Whatever the tests have started ends with the last of them."""
     yield
     ETCD.stop()
+    ETCD_OF_THREE.stop()
     rabbitmq.stop_shared()
