@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 NOVA ?=
+SEEDS ?= 3000
 MINUTES ?= 5
 SEED ?=
 FAULTS ?= 3
@@ -20,7 +21,7 @@ PURE := dedupd/request.py,dedupd/token.py,dedupd/fingerprint.py,dedupd/outcome.p
 # Root installs Debian packages by itself; anyone else through sudo, where there is one.
 APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get --yes
 
-.PHONY: help run demo test unit chaos model lint format sample bench clean
+.PHONY: simulate help run demo test unit chaos model lint format sample bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -48,6 +49,9 @@ chaos: $(VENV)/installed-test $(VENV)/engines ## torment it on real engines: MIN
 
 model: $(VENV)/engines ## check every schedule of the protocol's model with spin: FAULTS=3
 	exec $(BIN)/python -m model --faults '$(FAULTS)'
+
+simulate: $(VENV)/installed ## histories under faults on virtual time: SEEDS=3000; docs/simulation.md explains
+	exec $(BIN)/python -m dedupd.sim.histories --seeds $(SEEDS)
 
 lint: $(VENV)/installed-test ## ruff and mypy --strict
 	$(BIN)/ruff check

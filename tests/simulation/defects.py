@@ -198,10 +198,10 @@ def _(patch: Patch) -> None:
 
 @defect("the sweeper publishes nothing again")
 def _(patch: Patch) -> None:
-    async def republish(_self: Sweeper, _queued: list[Record]) -> None:
+    async def publish(_self: Sweeper, _queued: Iterable[Record]) -> None:
         """A lost message is lost."""
 
-    patch.setattr(Sweeper, "_republish", republish)
+    patch.setattr(Sweeper, "_publish", publish)
 
 
 @defect("a leader that is of no use stays")
