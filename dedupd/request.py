@@ -161,11 +161,22 @@ def note_existed(record: Record, existed: bool | None) -> Record:
 def end_attempt(
     record: Record, verdict: Verdict, now: float, *, status: int | None = None, detail: str = ""
 ) -> Record:
-    """The record with its latest attempt ended; the state stays."""
-    last = msgspec.structs.replace(
-        record.sending, verdict=verdict, status=status, detail=detail, ended_at=now
+    """The record with its latest attempt ended; the state stays.
+
+    One that ends in doubt may have sent until now, whatever its deadline was: its process may have
+    been paused, or the clock it was written by may differ from ours.
+    """
+    last = record.sending
+    doubtful = verdict is Verdict.AMBIGUOUS
+    ended = msgspec.structs.replace(
+        last,
+        verdict=verdict,
+        status=status,
+        detail=detail,
+        ended_at=now,
+        send_deadline=max(last.send_deadline, now) if doubtful else last.send_deadline,
     )
-    return msgspec.structs.replace(record, attempts=(*record.attempts[:-1], last))
+    return msgspec.structs.replace(record, attempts=(*record.attempts[:-1], ended))
 
 
 def begin_discard(record: Record, now: float, timeout: float) -> Record:

@@ -117,6 +117,16 @@ class TestEndAttempt:
         )
         assert ended.state is State.SENDING
 
+    def test_in_doubt_it_may_have_sent_until_now(self) -> None:
+        record = made(state=State.SENDING, attempts=(attempt(1),))
+        deadline = record.sending.send_deadline
+        late = request.end_attempt(record, Verdict.AMBIGUOUS, deadline + 600)
+        assert late.sending.send_deadline == deadline + 600
+        early = request.end_attempt(record, Verdict.AMBIGUOUS, deadline - 1)
+        assert early.sending.send_deadline == deadline
+        certain = request.end_attempt(record, Verdict.NO_EFFECT, deadline + 600)
+        assert certain.sending.send_deadline == deadline
+
     def test_of_what_was_never_sent_is_an_error(self) -> None:
         with pytest.raises(IndexError):
             request.end_attempt(made(), Verdict.ANSWERED, NOW)

@@ -417,6 +417,16 @@ class TestTakeOver:
         assert (ours.sending.verdict, ours.sending.detail) == (Verdict.AMBIGUOUS, "worker gone")
         assert ours.sending.send_deadline == record.sending.send_deadline, "the settle time stays"
 
+    async def test_long_after_it_was_sent_the_settle_time_begins_anew(self, site: Site) -> None:
+        record = await self.sending(site)
+        await asyncio.sleep(10 * SETTLED)
+        crew, began = await site.hired(), site.clock()
+        ours = await crew.reconciler.take_over(record)
+        assert ours
+        job = await site.job(ours, crew)
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        assert site.clock() >= began + LIMITS.settle
+
     async def test_keeps_what_is_known_of_the_attempt(self, site: Site) -> None:
         crew, record = await site.hired(), await self.sending(site, Verdict.AMBIGUOUS)
         ours = await crew.reconciler.take_over(record)
