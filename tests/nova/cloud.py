@@ -6,6 +6,7 @@ import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from tests.nova.call import Answer, call
@@ -54,6 +55,8 @@ class Options:
     """Servers of a project; -1: no limit."""
     hold_cast: float = 0.0
     """Seconds between the commit of a create and the 202."""
+    hold_until: Path | None = None
+    """A file whose coming ends that before."""
     threads: int = 16
     settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """More lines of nova.conf: {"api.max_limit": "2"}."""
@@ -64,6 +67,7 @@ class Options:
             f"--instances-quota={self.quota}",
             f"--hold-cast={self.hold_cast}",
             f"--threads={self.threads}",
+            *([f"--hold-until={self.hold_until}"] if self.hold_until else []),
             *(f"--set={name}={value}" for name, value in self.settings.items()),
         ]
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +17,6 @@ from tests.nova.comparison_script import EARLY, FIND_EARLY, NOT_SIMULATED, SECTI
 from tests.nova.conftest import StartNova
 
 pytestmark = pytest.mark.xdist_group("simulated Nova")
-
-
-HELD_SECONDS = 8.0
-"""How long the real Nova is kept from scheduling: several times what asking takes."""
 
 
 def real_side(nova: RealNova) -> Side:
@@ -60,8 +57,13 @@ def test_both_answer_alike(section: list[Step], real: Side, simulated: Side) -> 
     assert not any(differences), "\n".join(told for told in differences if told)
 
 
-def test_both_answer_alike_about_a_server_that_is_not_scheduled(start_nova: StartNova) -> None:
-    real = real_side(start_nova(Options(quota=QUOTA, hold_cast=HELD_SECONDS)))
+def test_both_answer_alike_about_a_server_that_is_not_scheduled(
+    start_nova: StartNova, tmp_path: Path
+) -> None:
+    """The real Nova is kept from scheduling until all has been asked."""
+    asked = tmp_path / "asked"
+    held = Options(quota=QUOTA, hold_cast=DEADLINE, hold_until=asked)
+    real = real_side(start_nova(held))
     options = ("--build-seconds=600", "--schedule-seconds=600")
     with simulated_side(*options) as simulated, ThreadPoolExecutor(1) as thread:
         created = thread.submit(real.play, EARLY)
@@ -71,6 +73,7 @@ def test_both_answer_alike_about_a_server_that_is_not_scheduled(start_nova: Star
         simulated.play(EARLY)
         differences = [difference(step, real, simulated) for step in UNSCHEDULED]
         assert not created.done(), "the real Nova was not held back for long enough"
+        asked.touch()
     assert not any(differences), "\n".join(told for told in differences if told)
 
 

@@ -25,6 +25,7 @@ _FLAVORS = (
     ("2", "m1.tiny", 512, 1, 1),
     ("3", "m1.medium", 4096, 2, 40),
 )
+_POLL_SECONDS = 0.05
 _CELL1 = "c1c1c1c1-0000-4000-8000-000000000001"
 
 
@@ -66,7 +67,7 @@ def start_services(state: Path, options: argparse.Namespace) -> list[Any]:
     """Start conductor, scheduler and the compute hosts, in threads of this process."""
     _skip_allocations_of_all()
     if options.hold_cast:
-        _hold_cast(options.hold_cast)
+        _hold_cast(options.hold_cast, options.hold_until)
     # The fake driver draws new node ids in every process: with these, a restart on old data works.
     for number in range(1, options.hosts + 1):
         node = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"compute{number}.realnova"))
@@ -100,13 +101,20 @@ def _skip_allocations_of_all() -> None:
     report.SchedulerReportClient.get_allocations_for_provider_tree = lambda *_: {}
 
 
-def _hold_cast(seconds: float) -> None:
-    """Make nova-api wait after its commit, before it tells the conductor and answers."""
+def _hold_cast(seconds: float, until: Path | None) -> None:
+    """Make nova-api wait after its commit, before it tells the conductor and answers.
+
+    Args:
+        seconds: For how long.
+        until: The file whose coming ends it before, if one is named.
+    """
     api = conductor_rpc.ComputeTaskAPI
     cast = api.schedule_and_build_instances
 
     def held(*arguments: Any, **keywords: Any) -> Any:
-        time.sleep(seconds)
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not (until and until.exists()):
+            time.sleep(min(left, _POLL_SECONDS))
         return cast(*arguments, **keywords)
 
     api.schedule_and_build_instances = held

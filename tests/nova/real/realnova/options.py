@@ -1,6 +1,7 @@
 """The command lines of the programs."""
 
 import argparse
+from pathlib import Path
 
 
 def _program(name: str, about: str) -> argparse.ArgumentParser:
@@ -40,6 +41,7 @@ def compute(arguments: list[str]) -> argparse.Namespace:
         help="let nova-api wait between its commit and the cast to the conductor, and so before "
         "its 202",
     )
+    add("--hold-until", type=Path, metavar="FILE", help="... but no longer once FILE is there")
     add("--debug", action="store_true")
     add(
         "--set",
