@@ -7,7 +7,8 @@ import pytest
 from dedupd.sim.histories.run import run
 from tests.simulation.defects import DEFECTS
 
-MAX_SEEDS = 600
+MAX_SEEDS = 1500
+"""The one that only a long pause shows is first found at seed 1233."""
 
 RARE = {
     "no fencing on finish",
@@ -17,9 +18,10 @@ RARE = {
     "a removal is not noted before",
     "a worker that lost its request removes the keypair",
 }
-"""Not found within so many seeds: docs/simulation.md says so, and this test promises nothing."""
+"""Not found within the first 600 seeds (docs/simulation.md); this test promises nothing of them."""
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [name for name in DEFECTS if name not in RARE])
 def test_a_defect_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     DEFECTS[name](monkeypatch)
