@@ -25,6 +25,7 @@ from dedupd.request import State, Verdict
 from dedupd.seal import Keys
 from dedupd.sealed import seal_answer
 from dedupd.worker import policies
+from dedupd.worker.compensation import Compensation
 from dedupd.worker.job import Job, commit
 from dedupd.worker.lease import Lease
 
@@ -110,6 +111,9 @@ class Executor:
         self._metrics = metrics
         self._clock = clock
         self._slots = asyncio.Semaphore(limits.in_flight)
+        self.compensation = Compensation(
+            store, metrics, clock, settle=limits.settle, retry=limits.retry
+        )
         self.under_way: set[str] = set()
         """The ids of requests whose send has begun and whose answer is not dealt with yet."""
 
@@ -238,47 +242,13 @@ class Executor:
         """Commit a definite answer; where the race is lost, undo what nobody will name."""
         made = 200 <= answer.status < 300
         resource = job.probe.resource(job.errand, answer) if job.probe and made else None
-        if await self.finish(job, answer, resource) or resource is None:
+        if await self.finish(job, answer, resource) or not made:
             return
         LOG.warning("%s: another worker moved the record while this one sent", job.record.id)
-        await self._compensate(job, resource)
-
-    async def _compensate(self, job: Job, resource: request.Resource) -> None:
-        """Delete what we made, where nobody will ever name it.
-
-        What goes by a name is left alone: the name may stand for what another one made since.
-        """
-        made = f"{resource.type} {resource.id}, made by a worker that had lost the request,"
-        try:
-            if job.probe is None or not job.probe.ids_last:
-                return
-            if not await self._unnamed(job, resource):
-                return
-            if await job.probe.discard(job.errand, resource, job.asker):
-                self._metrics.compensated.inc()
-                LOG.error("%s: %s was deleted", job.record.id, made)
-            else:
-                LOG.error("%s: %s is gone, or Nova does not delete it", job.record.id, made)
-        except (CannotAsk, TimeoutError) as error:
-            LOG.error("%s: %s was not deleted, look after it: %r", job.record.id, made, error)
-
-    async def _unnamed(self, job: Job, resource: request.Resource) -> bool:
-        """Whether the request has ended without this; who still works on it may yet find it.
-
-        A later life of the token bears the same mark and may have adopted it, so the record that
-        stands now counts, whichever it is. Where none stands, an operator has decided.
-
-        Raises:
-            TimeoutError: others work on it for too long; or they died, and it is for us to go on.
-        """
-        async with asyncio.timeout(self._limits.settle + self._limits.retry):
-            standing: request.Record | None = await policies.ENDING.copy()(self._standing, job)
-        return not (standing is None or standing.state.pending or _names(standing, resource))
-
-    async def _standing(self, job: Job) -> request.Record | None:
-        """The record as it stands in the store now."""
-        standing = (await self._store.read([job.record.id])).get(job.record.id)
-        return None if standing is None else standing.record
+        if resource is None:
+            await self.compensation.overtaken(job)
+        else:
+            await self.compensation.undo(job, resource)
 
     async def _without_effect(self, job: Job, answer: Answer, retry: Retry) -> Next:
         """Again if that can help and there is time, else released with this answer."""
@@ -303,12 +273,6 @@ class Executor:
         sealed = seal_answer(self._keys, job.record, answer)
         if await commit(self._store, job.record, released, sealed) is not None:
             self._metrics.ended.labels(State.RELEASED.label).inc()
-
-
-def _names(record: request.Record, resource: request.Resource) -> bool:
-    """Whether the record names this resource, in whatever words."""
-    named = record.resource
-    return named is not None and (named.type, named.id) == (resource.type, resource.id)
 
 
 _VERDICTS = {

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import tenacity
 
+from dedupd.cloud.ask import CannotAsk
 from dedupd.ports import StoreUnavailable
 
 COMMIT = tenacity.AsyncRetrying(
@@ -22,6 +23,13 @@ ENDING = tenacity.AsyncRetrying(
     stop=tenacity.stop_never,
 )
 """Reads a record until nobody works on it any more; whoever waits sets the deadline."""
+
+TELLING = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_exception_type(CannotAsk),
+    wait=tenacity.wait_exponential(multiplier=0.5, max=10),
+    stop=tenacity.stop_never,
+)
+"""Asks the cloud what it must know before it deletes anything; whoever asks sets the deadline."""
 
 RESEND_WAIT = tenacity.wait_random_exponential(multiplier=0.5, max=10)
 """Seconds before a request that had no effect is sent again, where Nova does not say when."""

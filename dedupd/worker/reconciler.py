@@ -32,6 +32,8 @@ class Decision(enum.Enum):
 
     ENDED = "ended"
     SEND_AGAIN = "send again"
+    OVERTAKEN = "overtaken"
+    """Another worker moved the record: what was sent may have made something beside its effect."""
 
 
 class Reconciler:
@@ -76,8 +78,7 @@ class Reconciler:
     async def decide(self, job: Job) -> Decision:
         """Look until it can be decided; then commit the decision, or say to send again."""
         if job.probe is None:
-            await self._give_up(job, NO_PROBE % job.record.route)
-            return Decision.ENDED
+            return await self._give_up(job, NO_PROBE % job.record.route)
         patient_until = max(self._settled_at(job), self._clock()) + self._limits.retry
 
         async def once() -> Decision | None:
@@ -112,8 +113,7 @@ class Reconciler:
         began = self._clock()
         finding = await self._look(job, thorough=began >= settled_at)
         if isinstance(finding, Found):
-            await self._adopt(job, finding)
-            return Decision.ENDED
+            return Decision.ENDED if await self._adopt(job, finding) else Decision.OVERTAKEN
         if isinstance(finding, Spoiled) and (decided := await self._discard(job, finding)):
             return decided
         clear = isinstance(finding, Absent | Undecided)
@@ -125,8 +125,7 @@ class Reconciler:
             )
             job.advance(absent)
             return Decision.SEND_AGAIN
-        await self._give_up(job, _reason(finding))
-        return Decision.ENDED
+        return await self._give_up(job, _reason(finding))
 
     async def _look(self, job: Job, *, thorough: bool) -> Finding | None:
         """One look, counted; None: the cloud did not tell."""
@@ -200,13 +199,15 @@ class Reconciler:
         )
         return Decision.SEND_AGAIN
 
-    async def _give_up(self, job: Job, reason: str) -> None:
+    async def _give_up(self, job: Job, reason: str) -> Decision:
         LOG.warning("%s: outcome unknown: %s", job.record.id, reason)
         unknown = request.give_up(job.record, reason)
         written = await commit(self._store, job.record, unknown)
-        if written is not None:
-            job.advance(written)
-            self._metrics.ended.labels(State.UNKNOWN.label).inc()
+        if written is None:
+            return Decision.OVERTAKEN
+        job.advance(written)
+        self._metrics.ended.labels(State.UNKNOWN.label).inc()
+        return Decision.ENDED
 
 
 def _reason(finding: Spoiled | Undecided | None) -> str:

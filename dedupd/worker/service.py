@@ -62,6 +62,7 @@ class WorkerService:
         self._sweep_seconds = sweep_seconds
         self._stop_seconds = stop_seconds
         self._in_hand: dict[str, asyncio.Task[None]] = {}
+        self._undoing: set[asyncio.Task[None]] = set()
         self._background: list[asyncio.Task[None]] = []
         self._revisits = asyncio.Semaphore(MAX_REVISITS)
         self._consuming = False
@@ -113,9 +114,10 @@ class WorkerService:
         for request_id, task in self._in_hand.items():
             if request_id not in self._executor.under_way:
                 task.cancel()
-        if self._in_hand:
-            await asyncio.wait(self._in_hand.values(), timeout=self._stop_seconds)
-        left = [*self._in_hand.values(), *background]
+        left = [*self._in_hand.values(), *self._undoing]
+        if left:
+            await asyncio.wait(left, timeout=self._stop_seconds)
+        left += background
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
@@ -141,12 +143,7 @@ class WorkerService:
 
     def _let_go(self, request_id: str, task: asyncio.Task[None]) -> None:
         del self._in_hand[request_id]
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        if isinstance(error, (StoreUnavailable, Unsealable)):
-            LOG.warning("%s: left to the sweeper: %s", request_id, error)
-        else:
-            LOG.error("%s: left to the sweeper", request_id, exc_info=error)
+        _report(request_id, task)
 
     async def _take(self, delivery: Delivery) -> None:
         """Carry a queued request out; anything else is not this message's business.
@@ -181,9 +178,24 @@ class WorkerService:
 
     async def _resolve(self, job: Job) -> None:
         """Reconcile, and send again where that is the decision, until the request has ended."""
-        while await self._reconciler.decide(job) is Decision.SEND_AGAIN:
+        while (decision := await self._reconciler.decide(job)) is Decision.SEND_AGAIN:
             if await self._executor.send(job) is Step.ENDED:
                 return
+        if decision is Decision.OVERTAKEN:
+            self._undo(job)
+
+    def _undo(self, job: Job) -> None:
+        """See to what an overtaken send made; the request is not in hand meanwhile.
+
+        Should whoever moved its record die, this worker may have to take it over.
+        """
+        task = asyncio.create_task(self._executor.compensation.overtaken(job))
+        self._undoing.add(task)
+        task.add_done_callback(lambda done: self._undone(job.record.id, done))
+
+    def _undone(self, request_id: str, task: asyncio.Task[None]) -> None:
+        self._undoing.discard(task)
+        _report(request_id, task)
 
     async def _adopt(self, record: Record) -> None:
         """Reconcile what a worker that is gone left SENDING."""
@@ -199,3 +211,13 @@ class WorkerService:
             stored = (await self._store.read([record.id])).get(record.id)
             if stored is not None and stored.record.state is State.UNKNOWN:
                 await self._reconciler.revisit(self._opener.open(stored))
+
+
+def _report(request_id: str, task: asyncio.Task[None]) -> None:
+    """Log what broke a task off."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    if isinstance(error, (StoreUnavailable, Unsealable)):
+        LOG.warning("%s: left to the sweeper: %s", request_id, error)
+    else:
+        LOG.error("%s: left to the sweeper", request_id, exc_info=error)

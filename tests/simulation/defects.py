@@ -26,6 +26,7 @@ from dedupd.ports import QueueUnavailable, StoreUnavailable
 from dedupd.request import Record, Resource, State
 from dedupd.worker import executor
 from dedupd.worker import job as job_module
+from dedupd.worker.compensation import Compensation
 from dedupd.worker.executor import ENDED, RECONCILE, Executor, Next
 from dedupd.worker.job import Job
 from dedupd.worker.lease import Lease
@@ -162,10 +163,10 @@ def _(patch: Patch) -> None:
 
 @defect("compensating what the record names")
 def _(patch: Patch) -> None:
-    async def unnamed(_self: Executor, _job: Job, _resource: Resource) -> bool:
+    async def unnamed(_self: Compensation, _job: Job, _resource: Resource) -> bool:
         return True
 
-    patch.setattr(Executor, "_unnamed", unnamed)
+    patch.setattr(Compensation, "_unnamed", unnamed)
 
 
 @defect("compensating without checking the mark")
@@ -282,8 +283,9 @@ def _(patch: Patch) -> None:
 
 @defect("unknown is released")
 def _(patch: Patch) -> None:
-    async def give_up(self: Reconciler, job: Job, _reason: str) -> None:
+    async def give_up(self: Reconciler, job: Job, _reason: str) -> Decision:
         answer = Answer(502, (), b"{}")
         await self._executor._release(job, answer)
+        return Decision.ENDED
 
     patch.setattr(Reconciler, "_give_up", give_up)

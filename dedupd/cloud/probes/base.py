@@ -135,6 +135,17 @@ class Probe(Protocol):
     def resource(self, errand: Errand, answer: Answer) -> Resource | None:
         """What a fresh 2xx answer says was made, or None where it does not say. Pure."""
 
+    async def surplus(
+        self, errand: Errand, named: Resource | None, asker: Asker
+    ) -> tuple[Resource, ...]:
+        """What bears this request's mark and was made by another POST than ``named``.
+
+        Where none is named, that is everything.
+
+        Raises:
+            CannotAsk: the cloud did not tell; so too where it cannot be told which POST made what.
+        """
+
     async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:
         """Delete what this very request made and nobody knows; only if it carries the mark.
 

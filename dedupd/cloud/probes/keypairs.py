@@ -90,6 +90,12 @@ class KeypairProbe:
         except (*NOT_JSON, KeyError, TypeError):
             return None
 
+    async def surplus(
+        self, errand: Errand, named: Resource | None, asker: Asker
+    ) -> tuple[Resource, ...]:
+        """Nothing: of two POSTs under one name, Nova refuses one."""
+        return ()
+
     async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:
         """Delete the keypair, unless one of that name was there before the request was sent.
 

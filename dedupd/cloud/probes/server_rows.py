@@ -164,6 +164,11 @@ def slow_filter(errand: Errand, server: dict[str, Any]) -> dict[str, str]:
     return since | ({"name": _name_pattern(server)} if _tagged(errand, server) else {})
 
 
+def complete_filter(errand: Errand, server: dict[str, Any]) -> dict[str, str]:
+    """What shows every server that bears the mark, whatever it is called by now."""
+    return (quick_filter if _tagged(errand, server) else slow_filter)(errand, server)
+
+
 def _name_pattern(server: dict[str, Any]) -> str:
     """Nova's name filter is the database's regular expression: everything odd is escaped."""
     name = str(server.get("name", "")).strip()

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from dedupd.cloud.ask import Asker
+from dedupd.cloud.ask import Asker, CannotAsk
 from dedupd.cloud.probes import reservation
 from dedupd.cloud.probes.base import Absent, Errand, Finding, Found, Undecided
 from dedupd.cloud.probes.server_answer import (
@@ -24,6 +24,7 @@ from dedupd.cloud.probes.server_answer import (
 from dedupd.cloud.probes.server_rows import (
     ASKING,
     Row,
+    complete_filter,
     hides_some,
     is_marked,
     listed,
@@ -118,6 +119,19 @@ class ServerProbe:
             return None
         return resource
 
+    async def surplus(
+        self, errand: Errand, named: Resource | None, asker: Asker
+    ) -> tuple[Resource, ...]:
+        """By the mark; of several servers that one POST makes, none or all are surplus."""
+        server = server_of(errand.document)
+        if server is None or not mark(errand, server):
+            raise CannotAsk("The request could not be marked, so it cannot be found again.")
+        rows = ours(errand, await listed(errand, asker, complete_filter(errand, server)))
+        if hides_some(errand, await listed_bare(errand, asker)):
+            raise CannotAsk(CELL_DOWN)
+        others = await _made_otherwise(errand, asker, rows, named)
+        return tuple(Resource("server", row.id) for row in others)
+
     async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:
         """Delete what the POST made that made this, as far as it still carries the mark."""
         rows = await _made(errand, resource, asker)
@@ -174,6 +188,41 @@ async def _surplus(
     if post is None:
         return ()
     return tuple(Resource("server", row.id) for row in others if posts[row.id] not in (post, None))
+
+
+async def _made_otherwise(
+    errand: Errand, asker: Asker, rows: list[Row], named: Resource | None
+) -> list[Row]:
+    """Those that were made by another POST than ``named``.
+
+    Raises:
+        CannotAsk: it cannot be told of each.
+    """
+    if named is None:
+        return rows
+    if named.type == "reservation":
+        made = {row.id for row in await _made(errand, named, asker)}
+    elif _wanted(errand.document["server"]) == 1:
+        made = {named.id}
+    else:
+        made = await _with(errand, asker, rows, named)
+    others = [row for row in rows if row.id not in made]
+    if others and not made:
+        raise CannotAsk(f"{named.type} {named.id} is not there to be compared with.")
+    return others
+
+
+async def _with(errand: Errand, asker: Asker, rows: list[Row], named: Resource) -> set[str]:
+    """Which of the rows came with the named server; empty where that is not among them.
+
+    Raises:
+        CannotAsk: it cannot be told of each.
+    """
+    posts = await posts_of(errand, asker, rows)
+    if None in posts.values():
+        raise CannotAsk("It cannot be told of each server which POST made it.")
+    post = posts.get(named.id)
+    return {id_ for id_, made_by in posts.items() if made_by == post}
 
 
 async def _made(errand: Errand, resource: Resource, asker: Asker) -> list[Row]:

@@ -200,6 +200,7 @@ class WatchedProbe:
         self.existed = probe.existed
         self.adopt = probe.adopt
         self.resource = probe.resource
+        self.surplus = probe.surplus
 
     async def look(self, errand: Errand, asker: Asker, *, thorough: bool = True) -> Finding:
         """See ``Probe.look``."""

@@ -221,7 +221,7 @@ class TestUndecided:
         standing = await site.record(job.record)
         theirs = request.finish(standing, site.clock(), status=202, resource=None, keep=60)
         assert await site.store.swap(standing, theirs)
-        assert await crew.reconciler.decide(job) is Decision.ENDED
+        assert await crew.reconciler.decide(job) is Decision.OVERTAKEN
         assert (await site.record(job.record)).state is State.DONE
         assert crew.count("dedupd_requests_ended_total", state="unknown") == 0
 
@@ -385,7 +385,7 @@ class TestSurplus:
         standing = await site.record(job.record)
         theirs = request.finish(standing, site.clock(), status=202, resource=kept, keep=60)
         assert await site.store.swap(standing, theirs)
-        assert await crew.reconciler.decide(job) is Decision.ENDED
+        assert await crew.reconciler.decide(job) is Decision.OVERTAKEN
         assert servers[2]["id"] in [server["id"] for server in site.servers()]
 
     async def test_as_many_as_were_asked_for_are_none_too_many(self, site: Site) -> None:

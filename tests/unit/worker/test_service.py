@@ -378,6 +378,38 @@ class TestDeath:
         assert done.resource.id == server["id"]
         assert stalled.count("dedupd_compensations_total") == 1
 
+    @pytest.mark.parametrize("stopped", [True, False])
+    async def test_also_where_its_own_answer_is_lost(
+        self, site: Site, start: Start, stopped: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It does not know what it made; if it stops, it tells."""
+        stalled = await start()
+        stall = asyncio.Event()
+
+        async def first_stalls(call: Call) -> None:
+            if call.method == "POST" and len(site.cloud.posts()) == 1:
+                await stall.wait()
+                site.cloud.torment(Rule(fault="503-after", method="POST", times=1))
+
+        site.cloud.before_send = first_stalls
+        record = await site.submitted()
+        await site.until(lambda: bool(site.cloud.posts()))
+        await site.store.retire(stalled.lease.worker_id)
+        await start()
+        done = await site.until_state(record, State.DONE)
+        stall.set()
+        await asyncio.sleep(2)
+        assert len(site.servers()) == 2
+        if stopped:
+            await stalled.service.stop()
+            assert "was not deleted, look after it" in caplog.text
+            return
+        await site.until(lambda: bool(site.cloud.of("DELETE")))
+        await asyncio.sleep(1)
+        assert done.resource is not None
+        assert [row["id"] for row in site.servers()] == [done.resource.id]
+        assert stalled.count("dedupd_compensations_total") == 1
+
 
 async def test_whose_lease_is_not_kept_alive_does_not_consume(site: Site, start: Start) -> None:
     crew = await start()

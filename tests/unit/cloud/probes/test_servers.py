@@ -616,6 +616,81 @@ class TestSurplus:
         assert finding.surplus == ()
 
 
+class TestMadeByOtherPosts:
+    """What is surplus where the record names one."""
+
+    async def surplus(
+        self, site: Site, errand: Errand, named: Resource | None, cloud: Cloud | None = None
+    ) -> set[str]:
+        found = await ServerProbe().surplus(errand, named, asker_of(site, errand, cloud))
+        assert {resource.type for resource in found} <= {"server"}
+        return {resource.id for resource in found}
+
+    @pytest.mark.parametrize("what", ERRANDS)
+    async def test_is_what_bears_the_mark_and_is_not_named(
+        self, site: Site, what: dict[str, Any]
+    ) -> None:
+        errand = errand_of(site, **what)
+        first, second = await made_of_each(site, errand, posts=2)
+        await made(site, errand_of(site, **what, mark=OTHER))
+        [name] = first
+        assert await self.surplus(site, errand, Resource("server", name)) == second
+        assert await self.surplus(site, errand, Resource("server", "elsewhere")) == first | second
+        assert await self.surplus(site, errand, None) == first | second
+
+    @pytest.mark.parametrize("what", ERRANDS)
+    async def test_whatever_it_is_called_by_now(self, site: Site, what: dict[str, Any]) -> None:
+        errand = errand_of(site, **what)
+        first, second = await made_of_each(site, errand, posts=2)
+        for name in second:
+            site.cloud.nova._world.servers[name].name = "renamed"
+        assert await self.surplus(site, errand, Resource("server", *first)) == second
+
+    @pytest.mark.parametrize("number", [0, 1])
+    @pytest.mark.parametrize("members", SEVERAL)
+    async def test_of_several_it_is_all_that_one_post_made(
+        self, site: Site, members: dict[str, Any], number: int
+    ) -> None:
+        errand = errand_of(site, server(**members))
+        groups = await made_of_each(site, errand, posts=2)
+        named = ServerProbe().resource(errand, site.cloud.made[number])
+        assert await self.surplus(site, errand, named) == groups[1 - number]
+        assert await self.surplus(site, errand, None) == groups[0] | groups[1]
+
+    @pytest.mark.parametrize("members", SEVERAL)
+    async def test_it_is_not_told_where_the_named_are_gone(
+        self, site: Site, members: dict[str, Any]
+    ) -> None:
+        errand = errand_of(site, server(**members))
+        first, _ = await made_of_each(site, errand, posts=2)
+        named = ServerProbe().resource(errand, site.cloud.made[0])
+        for name in first:
+            site.cloud.ask("DELETE", f"{SERVERS}/{name}", AUTH)
+        with pytest.raises(CannotAsk, match="not there to be compared with"):
+            await self.surplus(site, errand, named)
+
+    async def test_nor_where_nova_has_not_noted_which_post_made_which(self, site: Site) -> None:
+        errand = errand_of(site, server(min_count=2))
+        await made_of_each(site, errand, posts=2)
+        named = ServerProbe().resource(errand, site.cloud.made[0])
+        site.cloud.torment(Rule(fault="404-before", method="GET", path="actions", times=1))
+        with pytest.raises(CannotAsk, match="which POST made it"):
+            await self.surplus(site, errand, named)
+
+    async def test_nor_while_a_cell_is_down(self, site: Site) -> None:
+        errand = errand_of(site)
+        hidden = {"servers": [{"id": "s-9", "links": [], "created": "2999-01-01T00:00:00Z"}]}
+        cloud = Altered(site, "/servers/detail", hidden, bare=True)
+        with pytest.raises(CannotAsk, match="cell"):
+            await self.surplus(site, errand, None, cloud)
+
+    async def test_nor_of_what_could_not_be_marked(self, site: Site) -> None:
+        metadata = {f"k{number}": "v" for number in range(MAX_METADATA)}
+        errand = errand_of(site, old(metadata=metadata), version="2.1")
+        with pytest.raises(CannotAsk, match="marked"):
+            await self.surplus(site, errand, None)
+
+
 class TestResource:
     def resource(self, site: Site, body: bytes) -> Resource | None:
         return ServerProbe().resource(errand_of(site), Answer(202, (), body))

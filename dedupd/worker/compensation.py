@@ -1,0 +1,155 @@
+"""Undoing what nobody will ever name: what a worker made after it had lost the request.
+
+A worker may be paused between its last check and its send, for any time. Another one then looks,
+finds nothing, sends for itself, and ends the request. What the late send makes is undone here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+
+from oslo_log import log
+
+from dedupd.cloud.ask import CannotAsk
+from dedupd.cloud.probes.base import Probe
+from dedupd.metrics import Metrics
+from dedupd.ports import Store
+from dedupd.request import Record, Resource
+from dedupd.worker import policies
+from dedupd.worker.job import Job
+
+LOG = log.getLogger(__name__)
+
+
+_LATE = "a worker that had lost the request"
+
+
+class _Left(Exception):
+    """The record does not say what counts, so that nothing is deleted: its state."""
+
+
+class Compensation:
+    """Waits until the request has ended, and deletes what its record does not name.
+
+    Args:
+        settle: Seconds within which what was sent takes effect, or never does.
+        retry: Seconds for which others may go on with the request beyond that.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        *,
+        settle: float,
+        retry: float,
+    ) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._clock = clock
+        self._settle = settle
+        self._retry = retry
+
+    async def undo(self, job: Job, resource: Resource) -> None:
+        """Delete what an answer says that we made, where nobody will ever name it.
+
+        What goes by a name is left alone: the name may stand for what another one made since.
+        """
+        if job.probe is None or not job.probe.ids_last:
+            return
+        with _told_of(job, f"{resource.type} {resource.id}, made by {_LATE},"):
+            if await self._unnamed(job, resource):
+                await self._discard(job, job.probe, resource)
+
+    async def overtaken(self, job: Job) -> None:
+        """Delete what a send in doubt made beside that which another worker's record names.
+
+        Nobody knows what it made, if anything; so everything goes that bears the mark and was not
+        made by the POST whose effect the record names.
+        """
+        if job.probe is None or not job.probe.ids_last:
+            return
+        with _told_of(job, f"whatever bears its mark and was made besides, by {_LATE},"):
+            settled_at = job.record.sending.send_deadline + self._settle
+            await asyncio.sleep(max(0.0, settled_at - self._clock()))
+            async with asyncio.timeout(self._settle + self._retry):
+                surplus = await self._surplus(job, job.probe)
+            for resource in surplus:
+                await self._discard(job, job.probe, resource)
+
+    async def _surplus(self, job: Job, probe: Probe) -> tuple[Resource, ...]:
+        """What bears the mark beyond what the record names.
+
+        The record must stand before the look as it does after it: else a later life of the token
+        may have made some of what was seen.
+
+        Raises:
+            _Left: an operator has decided, or is to decide, or nobody knows what counts.
+            TimeoutError: others work on it for too long, or the cloud does not tell.
+        """
+        while True:
+            ended = await self._ended(job)
+            if ended is None or ended.state.pending or _names_nothing(ended):
+                raise _Left("gone" if ended is None else ended.state.label)
+            looking = policies.TELLING.copy()
+            surplus: tuple[Resource, ...] = await looking(
+                probe.surplus, job.errand, ended.resource, job.asker
+            )
+            if await self._standing(job) == ended:
+                return surplus
+
+    async def _unnamed(self, job: Job, resource: Resource) -> bool:
+        """Whether the request has ended without this; who still works on it may yet find it.
+
+        A later life of the token bears the same mark and may have adopted it, so the record that
+        stands now counts, whichever it is. Where none stands, an operator has decided.
+
+        Raises:
+            TimeoutError: others work on it for too long; or they died, and it is for us to go on.
+        """
+        async with asyncio.timeout(self._settle + self._retry):
+            ended = await self._ended(job)
+        return not (ended is None or ended.state.pending or _names(ended, resource))
+
+    async def _ended(self, job: Job) -> Record | None:
+        """The record when nobody works on it any more; None: it is gone."""
+        ended: Record | None = await policies.ENDING.copy()(self._standing, job)
+        return ended
+
+    async def _standing(self, job: Job) -> Record | None:
+        """The record as it stands in the store now."""
+        standing = (await self._store.read([job.record.id])).get(job.record.id)
+        return None if standing is None else standing.record
+
+    async def _discard(self, job: Job, probe: Probe, resource: Resource) -> None:
+        made = f"{resource.type} {resource.id}, made by {_LATE},"
+        if await probe.discard(job.errand, resource, job.asker):
+            self._metrics.compensated.inc()
+            LOG.error("%s: %s was deleted", job.record.id, made)
+        else:
+            LOG.error("%s: %s is gone, or Nova does not delete it", job.record.id, made)
+
+
+@contextlib.contextmanager
+def _told_of(job: Job, what: str) -> Iterator[None]:
+    """Tell people of what could not be undone; nobody else will come back to it."""
+    try:
+        yield
+    except (CannotAsk, TimeoutError, _Left, asyncio.CancelledError) as error:
+        LOG.error("%s: %s was not deleted, look after it: %r", job.record.id, what, error)
+        if isinstance(error, asyncio.CancelledError):
+            raise
+
+
+def _names(record: Record, resource: Resource) -> bool:
+    """Whether the record names this resource, in whatever words."""
+    named = record.resource
+    return named is not None and (named.type, named.id) == (resource.type, resource.id)
+
+
+def _names_nothing(record: Record) -> bool:
+    """Whether something counts, and nobody knows what."""
+    return record.resource is None and record.status is not None and 200 <= record.status < 300

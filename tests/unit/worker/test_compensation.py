@@ -1,0 +1,282 @@
+"""What a worker may have made after it had lost the request is found, and undone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dedupd import request
+from dedupd.exchange import Answer, Call
+from dedupd.ports import Lost
+from dedupd.request import Record, Resource, State
+from dedupd.sim.faults import Rule
+from dedupd.worker.executor import Step
+from dedupd.worker.job import Job
+from dedupd.worker.reconciler import Decision
+from tests.unit.site import KEYPAIRS, LASTING, LIMITS, SERVERS, VM, Crew, Site
+
+VIRTUAL_TIME = True
+
+MANY = {"server": VM["server"] | {"min_count": 2}}
+
+
+async def overtaken(site: Site, *, made: bool = True, **what: Any) -> tuple[Crew, Job]:
+    """It sent, its answer was lost, and meanwhile another worker has the request."""
+    crew = await site.hired(lease_seconds=LASTING)
+    job = await site.job(await site.claimed(**what), crew)
+    site.cloud.script.append(Lost("reset"))
+    assert await crew.executor.send(job) is Step.RECONCILE
+    standing = await site.record(job.record)
+    theirs = request.begin_send(standing, "another", site.clock(), 35)
+    assert await site.store.swap(standing, theirs)
+    if made:
+        await carried_out(site)
+    return crew, job
+
+
+async def carried_out(site: Site) -> list[str]:
+    """What was sent takes effect; the ids of what that makes."""
+    before = {server["id"] for server in site.servers()}
+    site.cloud.carry_out(site.cloud.posts()[0].call)
+    await asyncio.sleep(5)  # until Nova has noted which request made them
+    return [server["id"] for server in site.servers() if server["id"] not in before]
+
+
+async def ended(site: Site, job: Job, resource: Resource | None, status: int = 202) -> Record:
+    """The other worker commits what it was answered."""
+    standing = await site.record(job.record)
+    done = request.finish(standing, site.clock(), status=status, resource=resource, keep=60)
+    written = await site.store.swap(standing, done, result=b"theirs")
+    assert written
+    return written
+
+
+def ids(site: Site) -> list[str]:
+    return [server["id"] for server in site.servers()]
+
+
+class TestReconciling:
+    """A worker learns that it was overtaken when what it found cannot be written."""
+
+    async def test_what_it_finds_is_not_adopted(self, site: Site) -> None:
+        crew, job = await overtaken(site)
+        assert await crew.reconciler.decide(job) is Decision.OVERTAKEN
+
+    async def test_nor_is_it_given_up(self, site: Site) -> None:
+        crew, job = await overtaken(site, made=False)
+        site.cloud.torment(Rule(fault="503-before", method="GET", times=10**9))
+        assert await crew.reconciler.decide(job) is Decision.OVERTAKEN
+
+    async def test_where_it_finds_nothing_it_made_nothing(self, site: Site) -> None:
+        crew, job = await overtaken(site, made=False)
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        assert await crew.executor.send(job) is Step.ENDED
+        assert len(site.cloud.posts()) == 1
+
+
+class TestOvertaken:
+    async def test_what_the_record_does_not_name_is_deleted(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        crew, job = await overtaken(site)
+        [ours] = ids(site)
+        [theirs] = await carried_out(site)
+        await ended(site, job, Resource("server", theirs))
+        await crew.executor.compensation.overtaken(job)
+        assert ids(site) == [theirs]
+        assert crew.count("dedupd_compensations_total") == 1
+        assert f"server {ours}, made by a worker that had lost the request, was deleted" in (
+            caplog.text
+        )
+
+    async def test_not_before_it_has_settled(self, site: Site) -> None:
+        """Its effect may still come."""
+        crew, job = await overtaken(site, made=False)
+        settled_at = job.record.sending.send_deadline + LIMITS.settle
+        [theirs] = await carried_out(site)
+        await ended(site, job, Resource("server", theirs))
+        undoing = asyncio.create_task(crew.executor.compensation.overtaken(job))
+        await asyncio.sleep(settled_at - 10 - site.clock())
+        assert len(await carried_out(site)) == 1
+        await undoing
+        assert ids(site) == [theirs]
+        assert site.clock() >= settled_at
+
+    async def test_not_before_the_others_have_ended(self, site: Site) -> None:
+        """They may name either."""
+        crew, job = await overtaken(site)
+        [ours] = ids(site)
+        [theirs] = await carried_out(site)
+        undoing = asyncio.create_task(crew.executor.compensation.overtaken(job))
+        await asyncio.sleep(LIMITS.settle + 100)
+        assert len(ids(site)) == 2
+        await ended(site, job, Resource("server", ours))
+        await undoing
+        assert ids(site) == [ours]
+        assert theirs != ours
+
+    async def test_what_the_record_names_stays(self, site: Site) -> None:
+        """The others adopted it."""
+        crew, job = await overtaken(site)
+        await ended(site, job, Resource("server", *ids(site)))
+        await crew.executor.compensation.overtaken(job)
+        assert len(ids(site)) == 1
+        assert not site.cloud.of("DELETE")
+
+    @pytest.mark.parametrize("status", [409, 502])
+    async def test_beside_a_failure_nothing_stays(self, site: Site, status: int) -> None:
+        crew, job = await overtaken(site)
+        await ended(site, job, None, status)
+        await crew.executor.compensation.overtaken(job)
+        assert not ids(site)
+
+    async def test_of_several_all_go_or_none(self, site: Site) -> None:
+        crew, job = await overtaken(site, document=MANY)
+        theirs = await carried_out(site)
+        await ended(site, job, Resource("server", theirs[1]))
+        await crew.executor.compensation.overtaken(job)
+        assert set(ids(site)) == set(theirs)
+        assert crew.count("dedupd_compensations_total") == 1
+
+    async def test_while_it_cannot_be_told_which_post_made_which_none_goes(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        crew, job = await overtaken(site, document=MANY)
+        theirs = await carried_out(site)
+        await ended(site, job, Resource("server", theirs[0]))
+        site.cloud.torment(Rule(fault="404-before", method="GET", path="actions", times=10**9))
+        await crew.executor.compensation.overtaken(job)
+        assert len(ids(site)) == 4
+        assert "look after it" in caplog.text
+
+    async def test_a_cloud_that_does_not_tell_is_asked_again(self, site: Site) -> None:
+        crew, job = await overtaken(site)
+        await ended(site, job, Resource("server", "theirs"))
+        site.cloud.torment(Rule(fault="503-before", method="GET", times=20))
+        await crew.executor.compensation.overtaken(job)
+        assert not ids(site)
+
+    async def test_another_request_s_stay(self, site: Site) -> None:
+        crew, job = await overtaken(site)
+        await (await site.hired()).executor.send(
+            await site.job(await site.claimed(client_token="other"), crew)
+        )
+        await ended(site, job, Resource("server", "theirs"))
+        await crew.executor.compensation.overtaken(job)
+        assert len(ids(site)) == 1
+
+
+class TestLeftAlone:
+    """Where the record does not say what counts, people are told what to look after."""
+
+    async def test_what_is_unknown_may_be_adopted(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        crew, job = await overtaken(site)
+        standing = await site.record(job.record)
+        await site.store.swap(standing, request.give_up(standing, "a cell is down"))
+        await crew.executor.compensation.overtaken(job)
+        self.check(site, caplog.text, "_Left('unknown')")
+
+    async def test_what_an_operator_made_the_store_forget(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        crew, job = await overtaken(site)
+        await site.store.forget(await site.record(job.record))
+        await crew.executor.compensation.overtaken(job)
+        self.check(site, caplog.text, "_Left('gone')")
+
+    async def test_a_success_that_names_nothing(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        crew, job = await overtaken(site)
+        await ended(site, job, None, 202)
+        await crew.executor.compensation.overtaken(job)
+        self.check(site, caplog.text, "_Left('done')")
+
+    async def test_what_the_others_go_on_with_for_too_long(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        crew, job = await overtaken(site)
+        began = site.clock()
+        await crew.executor.compensation.overtaken(job)
+        assert site.clock() - began <= LIMITS.send + 2 * LIMITS.settle + LIMITS.retry + 5
+        self.check(site, caplog.text, "TimeoutError")
+
+    async def test_what_is_cut_off(self, site: Site, caplog: pytest.LogCaptureFixture) -> None:
+        crew, job = await overtaken(site)
+        undoing = asyncio.create_task(crew.executor.compensation.overtaken(job))
+        await asyncio.sleep(1)
+        undoing.cancel()
+        await asyncio.wait([undoing])
+        assert undoing.cancelled()
+        self.check(site, caplog.text, "CancelledError")
+
+    def check(self, site: Site, text: str, why: str) -> None:
+        assert len(ids(site)) == 1
+        assert not site.cloud.of("DELETE")
+        assert "was not deleted, look after it" in text
+        assert why in text
+
+
+async def test_a_later_life_of_the_token_is_waited_for(site: Site) -> None:
+    """It bears the same mark: what was seen may be its own."""
+    crew, job = await overtaken(site)
+    standing = await site.record(job.record)
+    released = request.release(standing, site.clock(), status=429, keep=60)
+    assert await site.store.swap(standing, released)
+    listing = crew.executor.compensation._standing
+    again: list[Record] = []
+
+    async def claimed_meanwhile(job: Job) -> Record | None:
+        found = await listing(job)
+        if not again and found is not None and found.state is State.RELEASED:
+            again.append(await site.claimed())
+            await carried_out(site)
+        return found
+
+    crew.executor.compensation._standing = claimed_meanwhile  # type: ignore[method-assign]
+    undoing = asyncio.create_task(crew.executor.compensation.overtaken(job))
+    await site.until(lambda: bool(again))
+    await asyncio.sleep(60)
+    first, second = ids(site)
+    await ended(site, job, Resource("server", second))
+    await undoing
+    assert ids(site) == [second]
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"path": KEYPAIRS, "version": "2.2", "document": {"keypair": {"name": "kp"}}},
+        {"path": f"{SERVERS}/s-1/action", "document": {"os-start": None}},
+    ],
+)
+async def test_what_cannot_be_there_twice_is_not_looked_for(
+    site: Site, what: dict[str, Any]
+) -> None:
+    crew, job = await overtaken(site, made=False, **what)
+    asked = len(site.cloud.sent)
+    await crew.executor.compensation.overtaken(job)
+    assert len(site.cloud.sent) == asked
+
+
+async def test_what_made_something_and_does_not_say_what_is_looked_for(site: Site) -> None:
+    crew = await site.hired(lease_seconds=LASTING)
+    job = await site.job(await site.claimed(), crew)
+    site.cloud.script.append(Answer(202, (), b"cut o"))
+
+    async def meanwhile(call: Call) -> None:
+        site.cloud.before_send = nothing
+        site.cloud.carry_out(call)
+        await ended(site, job, Resource("server", "theirs"))
+
+    async def nothing(_: Call) -> None:
+        """No more."""
+
+    site.cloud.before_send = meanwhile
+    assert await crew.executor.send(job) is Step.ENDED
+    assert not ids(site)
