@@ -23,6 +23,9 @@ LOG = log.getLogger(__name__)
 HAND_BACK_SECONDS = 1.0
 """How long a message is kept where the store does not say what it is about."""
 
+REPUBLISH_SECONDS = 15.0
+"""Seconds after which a record that is still queued is published again."""
+
 MAX_REVISITS = 8
 """How many unknowns are looked for at once."""
 
@@ -34,6 +37,7 @@ class WorkerService:
         prefetch: How many messages it holds at once; more than it sends at once, since some wait.
         sweep_seconds: How often it sweeps.
         stop_seconds: How long a stop waits for what is in flight.
+        republish_seconds: After how long a record that is still queued is published again.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class WorkerService:
         prefetch: int,
         sweep_seconds: float,
         stop_seconds: float,
+        republish_seconds: float = REPUBLISH_SECONDS,
     ) -> None:
         self._store = store
         self._queue = queue
@@ -72,6 +77,7 @@ class WorkerService:
             metrics=metrics,
             clock=clock,
             tombstone_seconds=tombstone_seconds,
+            republish_seconds=republish_seconds,
             worker_id=lambda: lease.worker_id,
             in_hand=self._in_hand.__contains__,
             adopt=lambda record: self._start(record.id, self._adopt(record)),

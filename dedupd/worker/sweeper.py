@@ -27,9 +27,6 @@ BATCH = 1000
 MAX_PENDING = 100_000
 """How many pending records one sweep looks at, the oldest first."""
 
-REPUBLISH_SECONDS = 15.0
-"""Seconds after which a record that is still queued is published again."""
-
 
 @dataclass
 class _Visits:
@@ -44,6 +41,7 @@ class Sweeper:
     """Looks after what is pending, and clears what has expired.
 
     Args:
+        republish_seconds: After how long a record that is still queued is published again.
         adopt: Takes a SENDING record over that nobody alive works on.
         revisit: Looks again for what is UNKNOWN.
         in_hand: Whether this worker is working on an id right now.
@@ -54,6 +52,7 @@ class Sweeper:
     metrics: Metrics
     clock: Callable[[], float]
     tombstone_seconds: float
+    republish_seconds: float
     worker_id: Callable[[], str]
     in_hand: Callable[[str], bool]
     adopt: Callable[[Record], None]
@@ -137,7 +136,7 @@ class Sweeper:
         if returned and (record.id, record.state) not in self._visits:
             self._visit(record)
             return True
-        return self._due(record, (REPUBLISH_SECONDS,))
+        return self._due(record, (self.republish_seconds,))
 
     def _due(self, record: Record, pauses: tuple[float, ...]) -> bool:
         """Whether the next pause has passed; the first runs from when it was first seen."""

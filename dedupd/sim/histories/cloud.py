@@ -21,7 +21,7 @@ from dedupd.sim.histories.wire import LATENCY
 SUBJECT = b"x-subject"
 """A header that clients add and dedupd passes on: which request a call is about."""
 
-LATE_SECONDS = 4.0
+LATE_SECONDS = 2.5
 """How long after its send timeout a POST may still take effect; the settle time is longer."""
 
 _GATEWAY = Answer(503, ((b"Content-Type", b"text/plain"),), b"no server is available\n")
@@ -179,8 +179,9 @@ def check_discard(stage: Stage, call: Call) -> None:
     """Whatever dedupd deletes must carry the mark of the request that it is deleted for."""
     subject = (header(call.headers, SUBJECT) or b"").decode()
     kind, _, name = call.target.partition("?")[0].rpartition("/")
+    user = (header(call.headers, b"x-auth-token") or b"").decode().partition(":")[0]
     before = stage.nova.ledger[: stage.ledger.before]
-    if any(name in effect.resources for effect in before):
+    if any(name in effect.resources and effect.user == user for effect in before):
         stage.ledger.violations.append(f"3: {subject[:8]} deletes {name}, which it did not make")
     server = stage.nova.world.servers.get(name)
     if server is None or not kind.endswith("/servers") or server.deleted is not None:

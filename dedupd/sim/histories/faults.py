@@ -61,8 +61,12 @@ class Operation(enum.Enum):
     FRONT_STORE = "front store"
     FRONT_PUBLISH = "front publish"
     FRONT_QUESTION = "front question"
+    FRONT_UPKEEP = "front upkeep"
+    """A store operation about no request in particular."""
     WORKER_STORE = "worker store"
+    WORKER_UPKEEP = "worker upkeep"
     WORKER_PUBLISH = "worker publish"
+    WORKER_CONSUME = "worker consume"
     WORKER_QUESTION = "worker question"
     POST = "post"
     EVENT = "event"
@@ -73,10 +77,16 @@ class Operation(enum.Enum):
 Weights = Mapping[Fault, float]
 
 _STORE: Weights = {
-    Fault.STORE_SLOW: 5.0,
-    Fault.STORE_REFUSED: 3.0,
-    Fault.STORE_UNANSWERED: 3.0,
-    Fault.STORE_LATE: 2.5,
+    Fault.STORE_SLOW: 6.0,
+    Fault.STORE_REFUSED: 4.0,
+    Fault.STORE_UNANSWERED: 5.0,
+    Fault.STORE_LATE: 4.0,
+}
+_STORE_UPKEEP: Weights = {
+    Fault.STORE_SLOW: 2.0,
+    Fault.STORE_REFUSED: 1.5,
+    Fault.STORE_UNANSWERED: 1.5,
+    Fault.STORE_LATE: 1.0,
 }
 _PUBLISH: Weights = {
     Fault.PUBLISH_SLOW: 8.0,
@@ -85,6 +95,13 @@ _PUBLISH: Weights = {
     Fault.PUBLISH_LATE: 6.0,
     Fault.BROKER_EMPTIED: 4.0,
 }
+_CONSUME: Weights = {
+    Fault.PUBLISH_SLOW: 3.0,
+    Fault.PUBLISH_REFUSED: 3.0,
+    Fault.BROKER_EMPTIED: 2.0,
+    Fault.WORKER_CRASH: 0.5,
+    Fault.WORKER_PAUSE: 0.5,
+}
 _QUESTION: Weights = {
     Fault.QUESTION_SLOW: 8.0,
     Fault.QUESTION_LOST: 6.0,
@@ -92,10 +109,16 @@ _QUESTION: Weights = {
 }
 _FRONT: Weights = {Fault.FRONT_CRASH: 0.8, Fault.FRONT_PAUSE: 1.0, Fault.FRONT_CLOCK: 1.0}
 _WORKER: Weights = {
-    Fault.WORKER_CRASH: 0.8,
-    Fault.WORKER_PAUSE: 1.2,
-    Fault.WORKER_CLOCK: 1.0,
-    Fault.LEASE_ENDED: 0.6,
+    Fault.WORKER_CRASH: 1.2,
+    Fault.WORKER_PAUSE: 1.8,
+    Fault.WORKER_CLOCK: 1.5,
+    Fault.LEASE_ENDED: 1.0,
+}
+_WORKER_UPKEEP: Weights = {
+    Fault.WORKER_CRASH: 0.3,
+    Fault.WORKER_PAUSE: 0.5,
+    Fault.WORKER_CLOCK: 0.4,
+    Fault.LEASE_ENDED: 0.3,
 }
 _POST: Weights = {
     Fault.CONNECT_SLOW: 5.0,
@@ -124,8 +147,11 @@ WEIGHTS: Mapping[Operation, Weights] = {
     Operation.FRONT_STORE: {**_STORE, **_FRONT},
     Operation.FRONT_PUBLISH: {**_PUBLISH, **_FRONT},
     Operation.FRONT_QUESTION: {**_QUESTION, **_FRONT},
+    Operation.FRONT_UPKEEP: {**_STORE_UPKEEP, **_FRONT},
     Operation.WORKER_STORE: {**_STORE, **_WORKER},
+    Operation.WORKER_UPKEEP: {**_STORE_UPKEEP, **_WORKER_UPKEEP},
     Operation.WORKER_PUBLISH: {**_PUBLISH, **_WORKER},
+    Operation.WORKER_CONSUME: _CONSUME,
     Operation.WORKER_QUESTION: {**_QUESTION, **_WORKER},
     Operation.POST: _POST,
     Operation.EVENT: _EVENT,
@@ -133,6 +159,13 @@ WEIGHTS: Mapping[Operation, Weights] = {
     Operation.REPLY: _REPLY,
 }
 """How likely each fault is at each kind of operation, in percent at intensity 1."""
+
+UPKEEP: Mapping[Operation, Operation] = {
+    Operation.FRONT_STORE: Operation.FRONT_UPKEEP,
+    Operation.WORKER_STORE: Operation.WORKER_UPKEEP,
+    Operation.WORKER_PUBLISH: Operation.WORKER_CONSUME,
+}
+"""What an operation is where it is about no request: those are many, and tell little."""
 
 
 class Fate(enum.StrEnum):
@@ -150,10 +183,13 @@ LASTING: Mapping[Fate, Mapping[Operation, Fault]] = {
     Fate.BROKERLESS: {
         Operation.FRONT_PUBLISH: Fault.PUBLISH_REFUSED,
         Operation.WORKER_PUBLISH: Fault.PUBLISH_REFUSED,
+        Operation.WORKER_CONSUME: Fault.PUBLISH_REFUSED,
     },
     Fate.STORELESS: {
         Operation.FRONT_STORE: Fault.STORE_REFUSED,
+        Operation.FRONT_UPKEEP: Fault.STORE_REFUSED,
         Operation.WORKER_STORE: Fault.STORE_REFUSED,
+        Operation.WORKER_UPKEEP: Fault.STORE_REFUSED,
         Operation.EVENT: Fault.EVENT_LOST,
     },
     Fate.CLOUDLESS: {

@@ -25,13 +25,26 @@ def unexpected() -> Iterator[Unexpected]:
     """Hear the project's logs; nothing of them is shown meanwhile."""
     heard = Unexpected()
     logger = logging.getLogger("dedupd")
-    level = logger.level
+    with quiet():
+        logger.addHandler(heard)
+        try:
+            yield heard
+        finally:
+            logger.removeHandler(heard)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the project's logs to themselves; to change a level costs, so it is done once."""
+    logger = logging.getLogger("dedupd")
+    level, propagate = logger.level, logger.propagate
+    if level == logging.ERROR and not propagate:
+        yield
+        return
     logger.setLevel(logging.ERROR)
     logger.propagate = False
-    logger.addHandler(heard)
     try:
-        yield heard
+        yield
     finally:
         logger.setLevel(level)
-        logger.propagate = True
-        logger.removeHandler(heard)
+        logger.propagate = propagate

@@ -62,10 +62,35 @@ _process: contextvars.ContextVar[Process | None] = contextvars.ContextVar("proce
 
 
 class Step(asyncio.TimerHandle):
-    """A callback that is due; in which process is told by its context."""
+    """A callback that is due; in which process is told by its context.
+
+    A history makes hundreds: only what is needed is kept of an asyncio handle.
+    """
 
     __slots__ = ()
+    _callback: Callable[..., object]
+    _args: tuple[Any, ...]
     _context: contextvars.Context
+    _loop: VirtualLoop
+    _source_traceback: None
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: VirtualLoop,
+        context: contextvars.Context | None,
+    ) -> None:
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._context = contextvars.copy_context() if context is None else context
+        self._cancelled = False
+        self._source_traceback = None
+
+    def cancel(self) -> None:
+        """See ``asyncio``."""
+        self._cancelled = True
 
     def go(self) -> None:
         """Carry it out, keep it for later, or forget it, as the process's condition says."""
@@ -117,7 +142,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context: contextvars.Context | None = None,
     ) -> Step:
         """See ``asyncio``."""
-        step = Step(self._now, callback, args, self, context)
+        step = Step(callback, args, self, context)
         self._soon.append(step)
         return step
 
@@ -129,7 +154,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context: contextvars.Context | None = None,
     ) -> Step:
         """See ``asyncio``; what is due at the same time comes in the order of the calls."""
-        step = Step(when, callback, args, self, context)
+        step = Step(callback, args, self, context)
         heapq.heappush(self._timers, (when, next(self._order), step))
         return step
 
@@ -186,25 +211,24 @@ class VirtualLoop(asyncio.BaseEventLoop):
         raise RuntimeError("a history has no threads")
 
     def _run_once(self) -> None:
-        """One moment: all that is due now, until something stops the loop."""
-        soon = self._soon
-        if not soon:
-            self._advance()
-        for _ in range(MAX_STEPS_AT_ONCE):
-            if not soon or self._stopping:
-                return
-            self.steps += 1
+        """One thing after the other, until something stops the loop."""
+        soon, left = self._soon, MAX_STEPS_AT_ONCE
+        while not self._stopping:
+            if not soon and self._advance():
+                left = MAX_STEPS_AT_ONCE
             soon.popleft().go()
-        raise Spinning(f"{MAX_STEPS_AT_ONCE} steps at {self._now:.3f} s without time passing")
+            self.steps += 1
+            left -= 1
+            if not left:
+                raise Spinning(f"{MAX_STEPS_AT_ONCE} steps at {self._now:.3f} s: no time passes")
 
-    def _advance(self) -> None:
+    def _advance(self) -> bool:
+        """Have the next timer's step be due; whether time passes until then."""
         while self._timers:
             when, _, step = heapq.heappop(self._timers)
             if not step.cancelled():
-                self._now = max(self._now, when)
                 self._soon.append(step)
-                return
+                passes = when > self._now
+                self._now = max(self._now, when)
+                return passes
         raise Deadlock("everything waits for something that nothing will ever do")
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Nothing to do: a cancelled timer is skipped when its time comes."""

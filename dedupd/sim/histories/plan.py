@@ -52,10 +52,10 @@ class Plan:
     """When the faults end, in seconds; in safety mode, when the history does."""
 
 
-INTENSITY = 1.6
+INTENSITY = 2.0
 """How often faults strike where nobody says otherwise: over thirty in a history."""
 
-SETTLE_SECONDS = 14.0
+SETTLE_SECONDS = 11.0
 SPREAD_SECONDS = 5.0
 
 
@@ -83,7 +83,7 @@ def plan(seed: int, identity_key: bytes, intensity: float) -> Plan:
         meddles=chance.random() < 0.2,
         preexisting=chance.random() < 0.1,
         fates=tuple(chance.choice(list(Fate)) for _ in range(3)),
-        quiet_at=chance.uniform(8.0, 20.0),
+        quiet_at=chance.uniform(6.0, 16.0),
     )
 
 

@@ -37,12 +37,13 @@ METRICS = Metrics()
 """One for all histories: nothing in them reads it."""
 
 CONNECT_SECONDS = 1.0
-SEND_SECONDS = 4.0
+SEND_SECONDS = 3.0
 ASK_SECONDS = 2.0
 LEASE_SECONDS = 6.0
 SWEEP_SECONDS = 5.0
+REPUBLISH_SECONDS = 6.0
 HOLD_SECONDS = 8.0
-REFRESH_SECONDS = 4.0
+REFRESH_SECONDS = 20.0
 TOMBSTONE_SECONDS = 1e6
 BROKEN_OFF_SECONDS = 1.0
 """How soon a program that could not start is started again."""
@@ -118,6 +119,7 @@ class WorkerProgram:
             tombstone_seconds=TOMBSTONE_SECONDS,
             prefetch=8,
             sweep_seconds=SWEEP_SECONDS,
+            republish_seconds=REPUBLISH_SECONDS,
             stop_seconds=5.0,
         )
 

@@ -26,7 +26,7 @@ from dedupd.sim.nova.keys import GeneratedKey
 ENDING_SECONDS = 90.0
 """Within how long everything must end when the faults have ended."""
 
-SAFETY_SECONDS = 45.0
+SAFETY_SECONDS = 36.0
 """How long a history goes on in which they never end."""
 
 WATCH_SECONDS = 6.0
@@ -127,10 +127,11 @@ class _Play:
             self._others.append(self._loop.create_task(meddler.run()))
         self._calls = [self._call(number) for number in range(len(plan.callers))]
         if plan.mode.live:
-            await asyncio.sleep(plan.quiet_at)
+            await self._until_ended(plan.quiet_at)
             self._make_quiet()
             await self._until_ended(ENDING_SECONDS)
-            await self._watch()
+            while await self._disturbed():
+                await self._until_ended(ENDING_SECONDS)
         else:
             await self._until_ended(SAFETY_SECONDS)
         tasks = [*self._calls, *self._others]
@@ -166,14 +167,22 @@ class _Play:
             else:
                 node.suffer(next(fates))
 
-    async def _watch(self) -> None:
-        """When everything has ended, nothing may be sent, and little may go on."""
-        sent, steps = self.stage.ledger.sends, self._loop.steps
+    async def _disturbed(self) -> bool:
+        """When everything has ended, nothing may be sent, and little may go on.
+
+        Returns:
+            Whether there is something new: a front that woke up claimed what nobody waits for.
+        """
+        ledger = self.stage.ledger
+        claims, sent, steps = len(ledger.lives), ledger.sends, self._loop.steps
         await asyncio.sleep(WATCH_SECONDS)
-        if self.stage.ledger.sends > sent:
+        if len(ledger.lives) > claims:
+            return True
+        if ledger.sends > sent:
             self._trouble.append("4: something was sent when everything had ended")
         if self._loop.steps - steps > STEPS_PER_SECOND * WATCH_SECONDS:
             self._trouble.append(f"4: {self._loop.steps - steps} steps when everything had ended")
+        return False
 
     def _callers_done(self) -> bool:
         return all(task.done() for task in self._calls)

@@ -226,7 +226,7 @@ class Node:
                 self.crash(RESTART_SECONDS * abs(2 * size - 1))
                 return False
             case Fault.FRONT_PAUSE | Fault.WORKER_PAUSE:
-                self.pause(PAUSE_SECONDS * size * size)
+                self.pause(PAUSE_SECONDS * size**3)
             case Fault.FRONT_CLOCK | Fault.WORKER_CLOCK:
                 self.ahead = self._jump * (2 * size - 1)
                 self.stage.chronicle.note(self.name, "clock jumped", round(self.ahead, 3))

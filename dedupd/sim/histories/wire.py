@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dedupd.errors import DedupdError
-from dedupd.sim.histories.faults import Fault, Operation
+from dedupd.sim.histories.faults import UPKEEP, Fault, Operation
 from dedupd.sim.histories.loop import Process
 from dedupd.sim.histories.stage import Node
 
@@ -39,6 +39,7 @@ class Wire:
         self._node = node
         self._process = node.process
         self._operation = operation
+        self._upkeep = UPKEEP.get(operation, operation)
         self._manners = manners
 
     @property
@@ -58,7 +59,8 @@ class Wire:
         answer: asyncio.Future[T] = stage.loop.create_future()
         if self._process is not node.process:
             return await answer  # what a dead process's clean-up asks for, nobody hears
-        fault, size = stage.torment.draw(node.stream, self._operation, subject)
+        operation = self._operation if subject else self._upkeep
+        fault, size = stage.torment.draw(node.stream, operation, subject)
         latency = LATENCY * (0.1 + size)
         if fault is manners.refused:
             stage.later(latency, _fail, answer, manners.failure("refused"))

@@ -15,8 +15,7 @@ from dedupd.exchange import Answer, Call
 from dedupd.ports import Lost, NotSent
 from dedupd.request import Record, State, Verdict
 from dedupd.sim.faults import Rule
-from dedupd.worker.service import MAX_REVISITS
-from dedupd.worker.sweeper import REPUBLISH_SECONDS
+from dedupd.worker.service import MAX_REVISITS, REPUBLISH_SECONDS
 from tests.unit.site import (
     KEYPAIRS,
     LEASE_SECONDS,

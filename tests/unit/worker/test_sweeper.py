@@ -15,7 +15,8 @@ from dedupd.ports import Delivery, Query, Worker
 from dedupd.queue.memory import MemoryQueue
 from dedupd.request import Record, State
 from dedupd.worker import policies
-from dedupd.worker.sweeper import REPUBLISH_SECONDS, Sweeper
+from dedupd.worker.service import REPUBLISH_SECONDS
+from dedupd.worker.sweeper import Sweeper
 from tests.unit.site import SWEEP_SECONDS, Site
 
 VIRTUAL_TIME = True
@@ -42,6 +43,7 @@ class Swept:
             metrics=self.metrics,
             clock=site.clock,
             tombstone_seconds=BURIED,
+            republish_seconds=REPUBLISH_SECONDS,
             worker_id=lambda: US,
             in_hand=self.in_hand.__contains__,
             adopt=self._note(self.adopted),
