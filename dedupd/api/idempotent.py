@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import msgspec
 from oslo_log import log
@@ -27,6 +28,7 @@ from dedupd.api.latch import Latch, Waiter
 from dedupd.api.question import Question
 from dedupd.api.recent import Recent
 from dedupd.api.respond import respond
+from dedupd.api.withdrawal import Withdrawals
 from dedupd.errors import (
     Conflict,
     DedupdError,
@@ -41,6 +43,10 @@ from dedupd.request import Record, State
 from dedupd.seal import Keys
 
 LOG = log.getLogger(__name__)
+
+ENGINES_SECONDS = 4.5
+"""How long store and broker may take for one caller, all that is asked of them together: it hears
+within five seconds that they are away, whichever of them is, and whenever."""
 
 _RETRY_AFTER = {"Retry-After": "5"}
 
@@ -75,6 +81,11 @@ class Front:
     entropy: Callable[[int], bytes] = os.urandom
     check_open: Callable[[], None] = lambda: None
     """Raises Unavailable while nobody knows yet whether the store may be used."""
+
+    @cached_property
+    def withdrawals(self) -> Withdrawals:
+        """What takes claims back."""
+        return Withdrawals(self.store, self.admission)
 
 
 class Visit:
@@ -130,21 +141,50 @@ class Visit:
             region=front.limits.region,
         )
         with front.latch.watch(question.id) as waiter:
-            stored = await self._find_or_claim(question)
+            stored = await self._in_time(question, assured=preference.respond_async)
             del question  # thousands of callers may wait below
             if stored.record.state.awaited:
                 if preference.respond_async:
-                    await self._assure(stored.record)
                     return _accepted(stored.record)
                 stored = await self._hold(waiter, stored.record, preference.wait)
         self._record = stored.record
         return answers.of_ended(front.keys, stored, first=self._first, user_id=identity.user_id)
 
+    async def _in_time(self, question: Question, *, assured: bool) -> Stored:
+        """What stands under this token, found or claimed within ENGINES_SECONDS.
+
+        A claim that was not published in that time is withdrawn, unless a worker has it already.
+
+        Raises:
+            Unavailable: store or broker are away, and nothing is stored as far as anybody can tell.
+        """
+        until = asyncio.get_running_loop().time() + ENGINES_SECONDS
+        try:
+            async with asyncio.timeout_at(until):
+                stored = await self._find_or_claim(question)
+                if assured and stored.record.state.awaited:
+                    await self._assure(stored.record)
+                return stored
+        except QueueUnavailable as error:
+            failure: Unavailable = error
+        except TimeoutError:
+            failure = Unavailable(
+                f"Store and broker did not answer within {ENGINES_SECONDS:g} s. Repeat with the "
+                "same token; it is not carried out twice."
+            )
+        if self._first and self._record is not None:
+            if not await self._front.withdrawals.withdraw(self._record, until):
+                LOG.warning("%s: the broker did not confirm, but a worker has it", self._record.id)
+                return Stored(self._record)
+            self._first, self._record = False, None
+        raise failure
+
     async def _find_or_claim(self, question: Question) -> Stored:
         """What stands under this token and is the same request; else claimed and published.
 
         Raises:
-            Unavailable: no room, or it cannot be kept or published; nothing was stored.
+            Unavailable: no room, or it cannot be kept; nothing was stored.
+            QueueUnavailable: it was claimed, and not confirmed by the broker.
             TokenExpired, FingerprintMismatch: the token is used.
         """
         front = self._front
@@ -156,7 +196,7 @@ class Visit:
         self._record = stored.record
         if self._first:
             front.admission.count(stored.record.project_id)
-            await self._publish(stored.record)
+            await front.queue.publish(stored.record.id)
             return stored
         _check_same(question, stored.record)
         if stored.record.state.awaited:
@@ -186,21 +226,6 @@ class Visit:
             return stored
         self._first, stored = await front.store.claim(*draft)
         return stored
-
-    async def _publish(self, record: Record) -> None:
-        """Publish; where that fails the claim is withdrawn, unless a worker has it already.
-
-        Raises:
-            QueueUnavailable: withdrawn; nothing is stored.
-        """
-        try:
-            await self._front.queue.publish(record.id)
-        except QueueUnavailable:
-            if await self._front.store.forget(record):
-                self._front.admission.discount(record.project_id)
-                self._first, self._record = False, None
-                raise
-            LOG.warning("%s: the broker did not confirm, but a worker has it", record.id)
 
     async def _assure(self, record: Record) -> None:
         """Make certain that nobody withdraws a request which a caller is told goes on.

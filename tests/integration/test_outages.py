@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,7 +17,8 @@ pytestmark = pytest.mark.timeout(240)
 ORDERS = 3
 """How many are placed on each front while nothing can be done."""
 
-Do = Callable[[], None]
+STORED_SECONDS = 2.0
+"""After this orders are stored, and wait for RabbitMQ, which has 4 s to confirm them."""
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,20 @@ async def test_rabbitmq_dies_or_hangs(scene: Scene, way: str) -> None:
         names = await nothing_is_done(scene, f"rabbitmq-{way}")
         await asyncio.to_thread(rabbitmq.restore)
     assert not any(map(scene.made, names)), "it was withdrawn"
+    await all_goes_on(scene, names)
+
+
+async def test_rabbitmq_hangs_and_etcd_too_before_that_is_noticed(scene: Scene) -> None:
+    """A request has been stored by then, and can be neither published nor withdrawn."""
+    engines = scene.site.engines
+    async with scene.under_load(SLOW):
+        await asyncio.to_thread(engines.rabbitmq.pause)
+        refusing = asyncio.create_task(nothing_is_done(scene, "both"))
+        await asyncio.sleep(STORED_SECONDS)
+        for member in engines.etcd.members[:2]:
+            await asyncio.to_thread(member.pause)
+        names = await refusing
+        await asyncio.to_thread(engines.restore)
     await all_goes_on(scene, names)
 
 

@@ -34,6 +34,9 @@ from tests.unit.site import (
 
 VIRTUAL_TIME = True
 
+OUTAGE_SECONDS = 5.0
+"""Within this a caller hears that nothing can be done."""
+
 BOB = f"bob:{PROJECT}"
 SLOW = Rule(fault="delay-after", method="POST", seconds=20)
 
@@ -734,6 +737,20 @@ class BadQueue(MemoryQueue):
         raise QueueUnavailable("The broker did not confirm it.")
 
 
+def slowed(site: Site, **seconds: float) -> None:
+    """Let methods of the store take their time."""
+
+    def late(method: Callable[..., Any], pause: float) -> Callable[..., Any]:
+        async def call(*arguments: Any, **named: Any) -> Any:
+            await asyncio.sleep(pause)
+            return await method(*arguments, **named)
+
+        return call
+
+    for name, pause in seconds.items():
+        setattr(site.store, name, late(getattr(site.store, name), pause))
+
+
 class TestAway:
     async def test_without_the_store_nothing_is_carried_out(
         self, site: Site, front: FrontDesk, worker: Crew
@@ -853,6 +870,47 @@ class TestAway:
         crew = await site.started()
         await site.until_state(only(site), State.DONE)
         await crew.kill()
+
+    @pytest.mark.parametrize("claim", [0, 3.9, 9])
+    @pytest.mark.parametrize("publish", [0, 4, 9])
+    @pytest.mark.parametrize("forget", [0, 3.9])
+    async def test_whatever_fails_together_is_told_in_time_and_taken_back(
+        self, site: Site, opened: Open, claim: float, publish: float, forget: float
+    ) -> None:
+        queue = BadQueue(site)
+        queue.before = lambda _: asyncio.sleep(publish)
+        front: FrontDesk = await opened(queue=queue, max_depth=1)
+        slowed(site, claim=claim, forget=forget)
+        began = site.clock()
+        assert (await front.post()).status == 503
+        assert site.clock() - began < OUTAGE_SECONDS
+        await asyncio.sleep(20)
+        assert not records(site)
+        assert "wait already" not in (await front.post(token="bar")).message, "it takes up no room"
+
+    async def test_a_repeat_that_wants_no_answer_is_told_in_time_too(
+        self, site: Site, front: FrontDesk
+    ) -> None:
+        await front.post(headers=TestRespondAsync.ASYNC)
+        slowed(site, read=3.9, swap=3.9)
+        began = site.clock()
+        assert (await front.post(headers=TestRespondAsync.ASYNC)).status == 503
+        assert site.clock() - began < OUTAGE_SECONDS
+        assert only(site).state is State.QUEUED
+
+    async def test_a_withdrawal_is_finished_though_the_caller_hangs_up(
+        self, site: Site, opened: Open
+    ) -> None:
+        front: FrontDesk = await opened(queue=BadQueue(site))
+        slowed(site, forget=3)
+        exchange = front.exchange()
+        asking = begun(exchange)
+        await asyncio.sleep(2)
+        exchange.hang_up()
+        assert await asking is None
+        assert records(site)
+        await asyncio.sleep(2)
+        assert not records(site)
 
 
 class TestBody:
