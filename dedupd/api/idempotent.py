@@ -27,6 +27,7 @@ from dedupd.api.disconnect import ClientGone, Disconnect
 from dedupd.api.latch import Latch, Waiter
 from dedupd.api.question import Question
 from dedupd.api.recent import Recent
+from dedupd.api.repeats import Repeats
 from dedupd.api.respond import respond
 from dedupd.api.withdrawal import Withdrawals
 from dedupd.errors import (
@@ -78,6 +79,7 @@ class Front:
     limits: FrontLimits
     clock: Callable[[], float]
     recent: Recent = field(default_factory=Recent)
+    repeats: Repeats = field(default_factory=Repeats)
     entropy: Callable[[int], bytes] = os.urandom
     check_open: Callable[[], None] = lambda: None
     """Raises Unavailable while nobody knows yet whether the store may be used."""
@@ -189,7 +191,9 @@ class Visit:
         """
         front = self._front
         front.check_open()
-        stored = await self._find(question.id) if question.id in front.recent else None
+        stored = front.repeats.find(question.id, _now(), front.clock())
+        if stored is None and question.id in front.recent:
+            stored = await self._find(question.id)
         if stored is None:
             stored = await self._claim(question)
         front.recent.note(question.id)
@@ -205,8 +209,12 @@ class Visit:
 
     async def _find(self, request_id: str) -> Stored | None:
         """What stands under this id and is in the way of a claim."""
+        asked_at = _now()
         stored = (await self._front.store.read([request_id])).get(request_id)
-        return None if stored is None or stored.record.state.vacant else stored
+        if stored is None or stored.record.state.vacant:
+            return None
+        self._front.repeats.note(stored, asked_at)
+        return stored
 
     async def _claim(self, question: Question) -> Stored:
         """Claim it, or what stands there: a repeat is answered even where a claim is refused.
@@ -307,6 +315,11 @@ class Idempotent:
         status = (header(answer.headers, b"idempotency-status") or b"").decode()
         metrics.answers.labels(status, replayed).inc()
         await respond(send, answer, self._front.clock())
+
+
+def _now() -> float:
+    """By the loop's clock, which nobody sets."""
+    return asyncio.get_running_loop().time()
 
 
 _STATUS = {

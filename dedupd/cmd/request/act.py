@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from cliff.command import Command
 from cliff.show import ShowOne
 
 from dedupd import request
+from dedupd.api.repeats import FRESH_SECONDS
 from dedupd.cmd.request import cells
 from dedupd.cmd.request.desk import Desk, add_id, at_desk, operator
 from dedupd.errors import BadRequest, Conflict
@@ -61,7 +63,8 @@ class Cancel(ShowOne):
 class Forget(Command):
     """Delete a request's record: its token then counts as never used.
 
-    The same POST, if it comes again, is carried out again, and may make a second server.
+    The same POST, if it comes again, is carried out again, and may make a second server. It takes
+    a second, for which a front may still give the answer that it has read before.
     """
 
     app: Dedupd
@@ -95,6 +98,7 @@ class Forget(Command):
             if not await desk.store.forget(record):
                 raise await desk.overtaken(record)
             desk.log(record, f"forgotten by {operator()}, it was {record.state.label}")
+            await asyncio.sleep(FRESH_SECONDS)
 
         at_desk(self.app, parsed_args, forget)
         self.app.stdout.write(f"Forgot {record.id}: its token counts as never used.\n")

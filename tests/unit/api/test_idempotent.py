@@ -12,6 +12,7 @@ import pytest
 
 from dedupd import request
 from dedupd.api.idempotent import Visit
+from dedupd.api.repeats import FRESH_SECONDS
 from dedupd.errors import Unavailable
 from dedupd.exchange import Answer, Call
 from dedupd.ports import NotSent, QueueUnavailable
@@ -299,6 +300,22 @@ class TestRepeatFinished:
         again = await front.post(auth=BOB)
         assert (again.status, again.body) == (400, b"{ }")
         assert again.header("idempotency-redacted") is None
+
+    async def test_a_storm_of_repeats_does_not_ask_the_store_each_time(
+        self, site: Site, front: FrontDesk, worker: Crew
+    ) -> None:
+        first = await front.post()
+        again = await front.post()
+        site.store.away = True
+        at_once = await front.post()
+        assert (first.body, at_once.body) == (again.body, again.body)
+        assert at_once.headers == again.headers
+        other = await front.post({"server": VM["server"] | {"name": "other"}})
+        assert other.status == 422
+        redacted = await front.post(auth=BOB)
+        assert redacted.header("idempotency-redacted") == "server.adminPass"
+        await asyncio.sleep(FRESH_SECONDS)
+        assert (await front.post()).status == 503
 
 
 class TestStillRunning:
