@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from oslo_log import log
@@ -26,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from dedupd.api.outgoing import Outgoing
 from dedupd.errors import BadRequest, DedupdError, HeadTooLarge, RequestTimeout
 
 LOG = log.getLogger(__name__)
@@ -55,7 +56,7 @@ class FrontProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, and do not wait for ever for the first request."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, Outgoing(transport, self.loop)))
         self._head_timer = self.loop.call_later(self.head_seconds, self._overdue)
 
     def connection_lost(self, exc: Exception | None) -> None:
