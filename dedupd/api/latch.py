@@ -80,10 +80,16 @@ class Latch:
                     waiter.set_result(None)
 
     async def poll(self) -> None:
-        """Read what is waited for, now and then, for ever; cancel to stop."""
+        """Read what is waited for, now and then, for ever; cancel to stop.
+
+        Each is read once in POLL_SECONDS; what has been waited for less than half of that is passed
+        over, since most of it is about to end, and its news is on its way.
+        """
+        seen: set[str] = set()
         while True:
-            await asyncio.sleep(POLL_SECONDS)
-            waited = list(self._waiters)
+            await asyncio.sleep(POLL_SECONDS / 2)
+            waited = [id_ for id_ in self._waiters if id_ in seen]
+            seen = self._waiters.keys() - waited
             try:
                 for start in range(0, len(waited), _READ_AT_ONCE):
                     await self._look(waited[start : start + _READ_AT_ONCE])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 
 import pytest
@@ -91,6 +91,29 @@ async def test_what_was_missed_is_found_by_the_poll(site: Site, latch: Latch) ->
         done = await ended(site, record)
         assert await waiter == Stored(done, None, b"answer")
     assert site.clock() - began <= POLL_SECONDS
+
+
+async def test_the_poll_passes_over_who_has_just_come(
+    site: Site, latch: Latch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is read once in POLL_SECONDS, and not before half of that has passed."""
+    asked: list[float] = []
+    read = site.store.read
+
+    async def reading(ids: Sequence[str]) -> dict[str, Stored]:
+        asked.append(site.clock())
+        return await read(ids)
+
+    monkeypatch.setattr(site.store, "read", reading)
+    record = await site.claimed()
+    await asyncio.sleep(POLL_SECONDS / 2 - 0.1)
+    began = site.clock()
+    with latch.watch(record.id):
+        await asyncio.sleep(3 * POLL_SECONDS)
+    first = POLL_SECONDS / 2 + 0.1
+    assert [at - began for at in asked] == pytest.approx(
+        [first, first + POLL_SECONDS, first + 2 * POLL_SECONDS]
+    )
 
 
 async def test_the_poll_passes_over_what_still_runs(site: Site, latch: Latch) -> None:
