@@ -37,4 +37,5 @@ def _rabbitmq(settings: QueueSettings) -> Queue:
     from dedupd.queue.policies import DEADLINE_SECONDS
     from dedupd.queue.recovery import RecoveringQueue
 
-    return RecoveringQueue(Cluster(settings).connect, ThreadLink, DEADLINE_SECONDS)
+    cluster = Cluster(settings)
+    return RecoveringQueue(cluster.connect, ThreadLink, DEADLINE_SECONDS, cluster.heal)

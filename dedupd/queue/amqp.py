@@ -31,6 +31,11 @@ PERSISTENT = 2
 """AMQP's delivery mode of a message that outlives the broker's process."""
 
 
+def dead_letters(name: str) -> str:
+    """The exchange and the queue where the dead letters of a queue go."""
+    return f"{name}.dead"
+
+
 class _Sent(NamedTuple):
     """Who waits for a message's confirmation, and the tag of the one that it takes the place of."""
 
@@ -110,7 +115,7 @@ class AmqpBroker(Broker):
 
     def _declare(self) -> None:
         channel, name = self._channel, self._name
-        dead = f"{name}.dead"
+        dead = dead_letters(name)
         durable = {"durable": True, "auto_delete": False}
         quorum = {"x-queue-type": "quorum"}
         channel.exchange_declare(dead, "fanout", **durable)

@@ -33,7 +33,7 @@ Arrived = list[tuple[str, Any]]
 """Ids of messages that have come in, and their tags."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_connect: Callable[..., Any] = Connection  # kombu has no types
+make_connection: Callable[..., Any] = Connection  # kombu has no types
 _state: Callable[[], Any] = virtual.BrokerState
 
 
@@ -69,7 +69,7 @@ class Broker:
         self._arrived: Arrived = []
         self._consumer = ""
         self._consumers = 0
-        self._connection = _connect(
+        self._connection = make_connection(
             url, transport=transport, **{"connect_timeout": CONNECT_SECONDS} | options
         )
         try:

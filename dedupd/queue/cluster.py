@@ -12,7 +12,9 @@ from dedupd.conf.queue_url import QueueScheme
 from dedupd.conf.values import Address
 from dedupd.errors import ConfigError, DedupdError
 from dedupd.ports import QueueUnavailable
-from dedupd.queue.amqp import AmqpBroker
+from dedupd.queue.amqp import AmqpBroker, dead_letters
+from dedupd.queue.broker import make_connection
+from dedupd.queue.mute import delete_mute
 from dedupd.queue.policies import CONNECT_SECONDS
 
 
@@ -45,8 +47,23 @@ class Cluster:
         kind = ConfigError if refused else QueueUnavailable
         raise kind(" ".join(error.message for error in failures))
 
+    def heal(self) -> None:
+        """Delete what is mute of the queue and its queue of dead letters; see ``mute``."""
+        broker, name = self._brokers[0], self._settings.name
+
+        def connect(seconds: float) -> Any:
+            timeouts = {"read_timeout": seconds, "write_timeout": seconds}
+            login = self._login(broker) | {"transport_options": timeouts}
+            return make_connection(broker.host, port=broker.port, **login)
+
+        delete_mute(connect, str(broker), (dead_letters(name), name))
+
     def _connect_to(self, broker: Address) -> AmqpBroker:
-        settings, url = self._settings, self._settings.url
+        settings, login = self._settings, self._login(broker)
+        return AmqpBroker(broker.host, broker.port, settings.name, settings.delivery_limit, login)
+
+    def _login(self, broker: Address) -> dict[str, Any]:
+        url = self._settings.url
         login = {
             "userid": url.user,
             "password": url.password,
@@ -55,7 +72,7 @@ class Cluster:
         }
         if url.scheme is QueueScheme.AMQPS:
             login["ssl"] = self._tls(broker)
-        return AmqpBroker(broker.host, broker.port, settings.name, settings.delivery_limit, login)
+        return login
 
     def _tls(self, broker: Address) -> dict[str, Any]:
         """What py-amqp is told of TLS; the certificate must name the host."""

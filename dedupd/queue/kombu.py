@@ -61,7 +61,7 @@ class KombuQueue:
         try:
             await self._ask(Broker.greet, None)
             if self._handler is not None:
-                await self._ask(Broker.consume, self._prefetch)
+                await self._begin_to_consume()
         except BaseException as error:
             link.abandon("it could not be opened")
             if isinstance(error, QueueUnavailable) and link.refusal is not None:
@@ -91,10 +91,18 @@ class KombuQueue:
         """See ``Queue.consume``; called again, it takes the place of the first."""
         self._handler, self._prefetch = handler, prefetch
         try:
-            await self._ask(Broker.consume, prefetch)
+            await self._begin_to_consume()
         except BaseException:
             self._handler = None
             raise
+
+    async def _begin_to_consume(self) -> None:
+        """Let messages come.
+
+        Raises:
+            QueueUnavailable: the broker did not agree in time.
+        """
+        await self._ask(Broker.consume, self._prefetch)
 
     async def stop_consuming(self) -> None:
         """See ``Queue.stop_consuming``; harmless if nothing is consumed, or it is closed."""

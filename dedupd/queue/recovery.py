@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections.abc import Callable
 
 from dedupd.errors import ConfigError
 from dedupd.ports import QueueUnavailable
 from dedupd.queue import policies
+from dedupd.queue.broker import Broker
 from dedupd.queue.kombu import KombuQueue
 from dedupd.queue.link import Link
 
@@ -20,9 +23,22 @@ class RecoveringQueue(KombuQueue):
     What is missing is declared again, and who consumed goes on to consume. What was published and
     not confirmed has failed by then; messages that came by an old connection come again, and
     settling the old ones does nothing.
+
+    Where the broker accepts no consumer, ``heal`` is called in a thread of its own, by one at a
+    time: it may block, and does what can be done about it.
     """
 
-    _keeper: asyncio.Task[None] | None = None
+    def __init__(
+        self,
+        connect: Callable[[], Broker],
+        link: type[Link],
+        deadline: float,
+        heal: Callable[[], None],
+    ) -> None:
+        super().__init__(connect, link, deadline)
+        self._keeper: asyncio.Task[None] | None = None
+        self._heal = heal
+        self._healer: threading.Thread | None = None
 
     async def open(self) -> None:
         """See ``Queue.open``; if it is open, nothing happens."""
@@ -38,6 +54,15 @@ class RecoveringQueue(KombuQueue):
             keeper.cancel()
             await asyncio.wait([keeper])
         await super().close()
+
+    async def _begin_to_consume(self) -> None:
+        try:
+            await super()._begin_to_consume()
+        except QueueUnavailable:
+            if self._healer is None or not self._healer.is_alive():
+                self._healer = threading.Thread(target=self._heal, name="healer", daemon=True)
+                self._healer.start()
+            raise
 
     async def _keep_connected(self, link: Link) -> None:
         await _until_ended(link)

@@ -19,6 +19,7 @@ from dedupd.ports import Queue, QueueUnavailable
 from dedupd.queue import amqp, open_queue
 from dedupd.queue.amqp import AmqpBroker
 from dedupd.queue.broker import Broker
+from dedupd.queue.cluster import Cluster
 from dedupd.queue.kombu import KombuQueue
 from dedupd.queue.link import ThreadLink
 from tests.contract.queues import Inbox, queue_settings, request_id, until_depth
@@ -169,6 +170,33 @@ async def test_a_deleted_queue_is_made_again_and_consumed(broker: RabbitMQ, name
                 channel.queue_delete(name)
             await until_published(queue, number)
             await until_arrived(inbox, {request_id(number)})
+
+
+async def test_a_queue_of_which_only_the_name_is_left_is_made_anew(
+    broker: RabbitMQ, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RabbitMQ 3.10 leaves that of a queue that was declared right before a kill."""
+    async with opened(broker.url, name) as front, opened(broker.url, name) as worker:
+        inbox = Inbox(acknowledge=True)
+        await worker.consume(inbox, 4)
+        await asyncio.to_thread(broker.restart)
+        await until_published(front, 1)
+        await until_arrived(inbox, {request_id(1)})
+        assert f"The queue {name} on 127.0.0.1:{broker.port} is there but serves" in caplog.text
+        caplog.clear()
+        await asyncio.to_thread(broker.restart)
+        await until_published(front, 2)
+        await until_arrived(inbox, {request_id(2)})
+
+
+async def test_a_queue_that_serves_is_left_alone(
+    broker: RabbitMQ, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(broker.url, name, delivery_limit=1) as queue:
+        await queue.publish(request_id(1))
+        await asyncio.to_thread(Cluster(queue_settings(broker.url, name=name)).heal)
+        await until_depth(queue, 1)
+    assert "serves nobody" not in caplog.text
 
 
 async def test_nothing_is_confirmed_that_no_queue_has_taken(broker: RabbitMQ, name: str) -> None:

@@ -15,18 +15,33 @@ from dedupd.queue.recovery import RecoveringQueue
 from tests.contract.queues import DEADLINE, Inbox, request_id
 
 
+def turn_away(**_: Any) -> None:
+    raise QueueUnavailable("it takes no consumer")
+
+
 class Site:
     """A broker whose connections can be broken and refused."""
 
     def __init__(self) -> None:
         self.attempts = 0
         self.answer: Callable[[], None] = lambda: None
+        self.accepts_consumers = True
+        self.healed = threading.Event()
+        self.heals = 0
         self._transport = private_memory()
 
     def connect(self) -> Broker:
         self.attempts += 1
         self.answer()
-        return Broker("memory://", "dedupd", self._transport)
+        made = Broker("memory://", "dedupd", self._transport)
+        if not self.accepts_consumers:
+            made._channel.basic_consume = turn_away
+        return made
+
+    def heal(self) -> None:
+        self.heals += 1
+        self.healed.wait(DEADLINE)
+        self.accepts_consumers = True
 
     def refuse(self, error: Exception) -> None:
         def answer() -> None:
@@ -72,7 +87,7 @@ def site() -> Site:
 
 @pytest.fixture
 async def queue(site: Site) -> AsyncIterator[RecoveringQueue]:
-    queue = RecoveringQueue(site.connect, ThreadLink, DEADLINE)
+    queue = RecoveringQueue(site.connect, ThreadLink, DEADLINE, site.heal)
     await queue.open()
     yield queue
     await queue.close()
@@ -115,7 +130,7 @@ async def test_a_refusal_is_an_error_of_configuration_only_at_the_start(
     queue: RecoveringQueue, site: Site
 ) -> None:
     site.refuse(ConfigError("not with this password"))
-    other = RecoveringQueue(site.connect, ThreadLink, DEADLINE)
+    other = RecoveringQueue(site.connect, ThreadLink, DEADLINE, site.heal)
     with pytest.raises(ConfigError, match="not with this password"):
         await other.open()
     await lose(queue)
@@ -127,6 +142,21 @@ async def test_a_refusal_is_an_error_of_configuration_only_at_the_start(
     await until_published(queue, 1)
     await other.open()
     await other.close()
+
+
+async def test_where_it_takes_no_consumer_it_is_healed_by_one_at_a_time(
+    queue: RecoveringQueue, site: Site
+) -> None:
+    inbox = Inbox(acknowledge=True)
+    await queue.consume(inbox, 2)
+    site.accepts_consumers = False
+    before = site.attempts
+    await lose(queue)
+    await until(lambda: site.attempts >= before + 3)
+    assert site.heals == 1
+    site.healed.set()
+    await until_published(queue, 1)
+    assert await inbox.until(1) == [request_id(1)]
 
 
 async def test_close_ends_the_attempts(queue: RecoveringQueue, site: Site) -> None:
