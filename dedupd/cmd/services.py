@@ -6,9 +6,7 @@ import argparse
 import asyncio
 import signal
 import sys
-import tempfile
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -20,6 +18,7 @@ from dedupd.api.app import health_resources
 from dedupd.cmd import wiring
 from dedupd.cmd.opening import Opening, unless_stopped
 from dedupd.cmd.processes import Processes
+from dedupd.cmd.scratch import scratch_directory
 from dedupd.cmd.serve import listen, reserved, serving, set_up_logging, settle, stop_signals
 from dedupd.conf import Settings
 from dedupd.conf.queue_url import QueueScheme
@@ -97,11 +96,11 @@ def _run_processes(settings: Settings, keys: Keys) -> int:
     """Several fronts on one address, which count together; their exit status."""
     with (
         reserved(settings.api.listen) as address,
-        tempfile.TemporaryDirectory(prefix="dedupd-metrics-") as directory,
+        scratch_directory() as directory,
     ):
 
         def run(number: int) -> None:
-            uvloop.run(_serve(settings, keys, address, Place(Path(directory), number)))
+            uvloop.run(_serve(settings, keys, address, Place(directory, number)))
 
         return Processes(settings.api.workers, run).run()
 
