@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from dedupd.ssh_key import GeneratedKey
+
 NOT_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for a body that it cannot read as JSON."""
 
@@ -35,13 +37,15 @@ class Answer(msgspec.Struct, frozen=True):
         return header(self.headers, name)
 
 
-class Payload(msgspec.Struct, frozen=True):
+class Payload(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is needed to carry a request out: kept sealed, and deleted when it has ended."""
 
     call: Call
     seed: bytes
     """Random bytes, drawn once: what dedupd generates for the request (a password) grows from it,
     and so is the same however often it is made again."""
+    key: GeneratedKey | None = None
+    """What Nova would generate for a keypair, drawn once: no key grows from a seed."""
 
 
 def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:

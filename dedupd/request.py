@@ -62,8 +62,6 @@ class Verdict(enum.StrEnum):
     ANSWERED = "answered"
     NO_EFFECT = "no-effect"
     AMBIGUOUS = "ambiguous"
-    DISCARDING = "discarding"
-    """What it made is of no use and is being removed; the removal may still be under way."""
     ADOPTED = "adopted"
     ABSENT = "absent"
 
@@ -74,7 +72,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
     worker: str
     started_at: float
     send_deadline: float
-    """When the sender gives up: nothing is sent by this attempt after it, no removal either."""
+    """When the sender gives up: nothing is sent by this attempt after it."""
     verdict: Verdict = Verdict.SENDING
     status: int | None = None
     detail: str = ""
@@ -177,13 +175,6 @@ def end_attempt(
         send_deadline=max(last.send_deadline, now) if doubtful else last.send_deadline,
     )
     return msgspec.structs.replace(record, attempts=(*record.attempts[:-1], ended))
-
-
-def begin_discard(record: Record, now: float, timeout: float) -> Record:
-    """The record that must be written before what its latest attempt made is removed."""
-    until = max(record.sending.send_deadline, now + timeout)
-    last = msgspec.structs.replace(record.sending, verdict=Verdict.DISCARDING, send_deadline=until)
-    return msgspec.structs.replace(record, attempts=(*record.attempts[:-1], last))
 
 
 def take_over(record: Record, worker: str) -> Record:

@@ -20,6 +20,10 @@
 #ifndef DEEDS
 #define DEEDS 1                         /* how often the project cancels, or an operator resolves */
 #endif
+#ifdef OVERTAKEN_IS_LEFT                /* only a worker that sleeps too long is overtaken */
+#define UNBOUNDED_PAUSE
+#define NOTHING_MORE_FAILS
+#endif
 #define SENDS (FAULTS + 1)              /* every send but the first needs a fault */
 
 /* ---- what is where ---------------------------------------------------------------------------------------- */
@@ -64,8 +68,8 @@ bool promised;                          /* a client was told, without waiting, t
 bool blind;                             /* something was sent while another send was in doubt */
 
 /*
- * For `one_survivor`: once one worker has overslept its settle time, or another has sent again, nobody dies and
- * no answer is lost, and who compensates waits long enough.
+ * For `one_survivor`: once one worker has overslept its settle time, or another has sent again, nobody dies, Nova
+ * tells what is there, and who compensates waits long enough.
  */
 #ifdef NOTHING_MORE_FAILS
 #define MAY_FAIL (sends <= 1 && settled == 0)
@@ -168,9 +172,10 @@ proctype worker(byte me)
 	byte sent;                          /* the send that it is about */
 	byte found;
 	bool ripe;                          /* whether its look began after the settle time */
+	bool again;                         /* whether it only looks again for what is unknown */
 
 idle:
-	atomic { sent = 0; found = 0; ripe = false; holders = holders & ~BIT(me); about = about & ~BIT(me) };
+	atomic { sent = 0; found = 0; ripe = false; again = false; holders = holders & ~BIT(me); about = about & ~BIT(me) };
 end_waiting:
 	if
 	/* A message, which may come again. The two workers are alike: let the first one get the first. */
@@ -195,7 +200,7 @@ end_waiting:
 		sent = sends;
 		goto look }
 #endif
-	:: atomic { state == unknown && SURVIVING != 0 -> read(me); sent = sends; goto look }
+	:: atomic { state == unknown && SURVIVING != 0 -> read(me); sent = sends; again = true; goto look }
 	fi;
 
 begin:                                          /* executor._begin */
@@ -250,7 +255,7 @@ wait:                                           /* outcome.py */
 	:: atomic { answers[sent] == failure -> answers[sent] = silent; goto commit_failure }
 	:: atomic { answers[sent] == no_effect -> answers[sent] = silent; goto without_effect }
 	:: atomic { answers[sent] == ambiguous -> answers[sent] = silent; goto IN_DOUBT }
-	:: atomic { MAY_FAIL && faults > 0 -> faults--; answers[sent] = silent; goto IN_DOUBT }    /* lost, or too late */
+	:: atomic { faults > 0 -> faults--; answers[sent] = silent; goto IN_DOUBT }     /* lost, or too late */
 	:: atomic { answers[sent] == silent && !HAS(flying, sent) -> goto IN_DOUBT }
 	OR_CRASH
 	fi;
@@ -284,26 +289,43 @@ without_effect:
 #else
 #define IF_NAMED idle
 #endif
+#define ENDED (state == done || state == cancelled || state == released)
 #define NAMES(effect) (state == done && kept == success && named == effect)
 
 compensate:                                     /* executor._compensate: undo what nobody will name */
 	if
-	:: atomic { (AWAITED && MAY_FAIL) || state == unknown -> goto IF_PENDING }
-	:: atomic { NAMES(sent) -> goto IF_NAMED }
+	:: atomic { (AWAITED && MAY_FAIL) || state == unknown -> found = BIT(sent); goto IF_PENDING }
+	:: atomic { NAMES(sent) -> found = BIT(sent); goto IF_NAMED }
 	:: atomic { state == none -> goto idle }
-	:: atomic { !(AWAITED || state == unknown || state == none || NAMES(sent)) -> goto undo }
+	:: atomic { ENDED && !NAMES(sent) -> found = BIT(sent); goto undo }
+	OR_CRASH
+	fi;
+
+overtaken:                                      /* compensation.overtaken: its own send, too, is in doubt */
+	if
+	:: atomic { again || (AWAITED && MAY_FAIL) || state == unknown || state == none -> goto idle }
+	:: atomic { ENDED && !again && !HAS(flying, sent) ->
+		found = made & ~(state == done && kept == success -> BIT(named) : 0);
+		goto undo }
 	OR_CRASH
 	fi;
 
 undo:
-	atomic { deleted = deleted | BIT(sent); goto idle };
+	atomic { deleted = deleted | found; goto idle };
+
+/* Who wakes up late and sends is in doubt from then on, and so is what it sends. */
+#ifdef UNBOUNDED_PAUSE
+#define SETTLED (HAS(settled, sent) && !HAS(flying, sent))
+#else
+#define SETTLED HAS(settled, sent)
+#endif
 
 look:                                           /* reconciler._look_once */
 	if
 #ifdef EARLY_LOOK
 	:: atomic { ripe = true; goto see }
 #else
-	:: atomic { ripe = HAS(settled, sent); goto see }
+	:: atomic { ripe = SETTLED; goto see }
 #endif
 	OR_CRASH
 	fi;
@@ -320,22 +342,30 @@ see:
 	:: atomic { NOTHING_SEEN && state == unknown -> goto idle }
 	:: atomic { NOTHING_SEEN && state != unknown && !ripe -> goto look }
 	:: atomic { NOTHING_SEEN && state != unknown && ripe -> decided = decided | BIT(sent); goto begin }
-	:: atomic { ripe && faults > 0 -> faults--; goto give_up }      /* Nova does not tell */
+	:: atomic { ripe && MAY_FAIL && faults > 0 -> faults--; goto give_up }  /* Nova does not tell */
 	fi;
+
+#ifdef OVERTAKEN_IS_LEFT
+#define IF_OVERTAKEN idle
+#else
+#define IF_OVERTAKEN overtaken
+#endif
 
 adopt:
 	if
 	:: atomic { MAY_COMMIT(me) ->
 		finish(me, success, found);
-		deleted = deleted | (made & ~BIT(found));       /* [nova] duplicates = delete */
-		goto idle }
-	:: atomic { !MAY_COMMIT(me) -> goto idle }
+		if                              /* what an earlier send made was found first, maybe */
+		:: !again && ((BIT(sent) - 2) & ~past) != 0 -> goto IF_OVERTAKEN
+		:: else -> goto idle
+		fi }
+	:: atomic { !MAY_COMMIT(me) -> goto IF_OVERTAKEN }
 	fi;
 
 give_up:
 	if
 	:: atomic { MAY_COMMIT(me) -> write(me, unknown, NOBODY); goto idle }
-	:: atomic { !MAY_COMMIT(me) -> goto idle }
+	:: atomic { !MAY_COMMIT(me) -> goto IF_OVERTAKEN }
 	fi
 }
 
@@ -380,7 +410,7 @@ end:
 
 #define NOVA(n) \
 	:: atomic { HAS(flying, n) -> flying = flying & ~BIT(n); made = made | BIT(n); answers[n] = success } \
-	:: atomic { HAS(flying, n) && MAY_FAIL && faults > 0 -> faults--; \
+	:: atomic { HAS(flying, n) && faults > 0 -> faults--; \
 		flying = flying & ~BIT(n); made = made | BIT(n); answers[n] = ambiguous } \
 	:: atomic { HAS(flying, n) -> flying = flying & ~BIT(n); answers[n] = failure } \
 	:: atomic { HAS(flying, n) && faults > 0 -> faults--; flying = flying & ~BIT(n); \

@@ -21,13 +21,13 @@ LATE_SAFETY = {name: SAFETY[name] for name in ("one_answer", "true_success")}
 """What is left where a worker may pause for any time between its last check and its send."""
 
 LATE_PROGRESS = {"one_survivor": "a second effect is undone"}
-"""What is left then if, from there on, nobody dies, no answer is lost, and waits are long."""
+"""What is left then if, from there on, nobody dies, Nova tells, and waits are long."""
 
 LIVE = PROGRESS | LATE_PROGRESS
 """All properties of whole runs."""
 
 LATE = ("UNBOUNDED_PAUSE",)
-LATE_AND_HEARD = ("UNBOUNDED_PAUSE", "NOTHING_MORE_FAILS")
+LATE_AND_ALIVE = ("UNBOUNDED_PAUSE", "NOTHING_MORE_FAILS")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Variant:
     name: str
     violates: str
     what: str
+    faults: int = 2
+    """Within so many it violates its property."""
 
 
 DEFECTS = (
@@ -51,6 +53,12 @@ DEFECTS = (
         "COMPENSATE_NAMED", "true_success", "a worker that lost the race deletes what is named"
     ),
     Variant("COMPENSATE_PENDING", "true_success", "it deletes while others still look for it"),
+    Variant(
+        "OVERTAKEN_IS_LEFT",
+        "one_survivor",
+        "an overtaken worker does not look for what it made",
+        faults=3,
+    ),
     Variant("REQUEUE_SENDING", "one_effect", "the sweeper puts SENDING back into the queue"),
     Variant("CLAIM_IN_TWO_STEPS", "one_effect", "a claim reads first and writes then"),
     Variant("UNFENCED_FORGET", "one_effect", "a claim is withdrawn although a worker has it"),
@@ -63,7 +71,7 @@ DEFECTS = (
 ASSUMPTIONS = (
     Variant("LATE_COMMIT", "one_effect", "Nova acts after the settle time"),
     Variant("UNBOUNDED_PAUSE", "one_effect", "a paused worker sends after the settle time"),
-    Variant("UNBOUNDED_PAUSE", "one_survivor", "and dies, or another answer is lost as well"),
+    Variant("UNBOUNDED_PAUSE", "one_survivor", "and dies, or Nova does not tell for too long"),
     Variant("HIDDEN", "one_effect", "Nova does not list what is there"),
     Variant("CARELESS_OPERATOR", "true_failure", "an operator settles without having looked"),
 )

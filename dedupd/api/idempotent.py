@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,7 +17,7 @@ import msgspec
 from oslo_log import log
 from starlette.types import Receive, Scope, Send
 
-from dedupd import fingerprint, token
+from dedupd import fingerprint, ssh_key, token
 from dedupd.api import answers, prefer
 from dedupd.api import question as questions
 from dedupd.api.admission import Admission
@@ -42,6 +42,7 @@ from dedupd.metrics import Metrics
 from dedupd.ports import Queue, QueueUnavailable, Store, Stored
 from dedupd.request import Record, State
 from dedupd.seal import Keys
+from dedupd.ssh_key import GeneratedKey
 
 LOG = log.getLogger(__name__)
 
@@ -65,6 +66,11 @@ class FrontLimits:
     """How long a body may take to come; see ``Disconnect``."""
 
 
+async def _draw_key() -> GeneratedKey:
+    """A new key; in a thread, since that takes long, and there without the interpreter lock."""
+    return await asyncio.to_thread(ssh_key.generate)
+
+
 @dataclass(frozen=True)
 class Front:
     """What the token path is made of."""
@@ -81,6 +87,7 @@ class Front:
     recent: Recent = field(default_factory=Recent)
     repeats: Repeats = field(default_factory=Repeats)
     entropy: Callable[[int], bytes] = os.urandom
+    draw_key: Callable[[], Awaitable[GeneratedKey]] = _draw_key
     check_open: Callable[[], None] = lambda: None
     """Raises Unavailable while nobody knows yet whether the store may be used."""
 
@@ -192,7 +199,7 @@ class Visit:
         front = self._front
         front.check_open()
         stored = front.repeats.find(question.id, _now(), front.clock())
-        if stored is None and question.id in front.recent:
+        if stored is None and (question.generates_key or question.id in front.recent):
             stored = await self._find(question.id)
         if stored is None:
             stored = await self._claim(question)
@@ -226,7 +233,8 @@ class Visit:
         try:
             front.admission.check(question.identity.project_id)
             front.latch.check()
-            draft = question.draft(front.keys, front.clock(), front.entropy)
+            key = await front.draw_key() if question.generates_key else None
+            draft = question.draft(front.keys, front.clock(), front.entropy, key)
         except DedupdError:
             stored = await self._find(question.id)
             if stored is None:

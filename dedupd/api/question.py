@@ -17,6 +17,7 @@ from dedupd.fingerprint import Fingerprint
 from dedupd.request import Record
 from dedupd.seal import Keys
 from dedupd.sealed import seal_payload
+from dedupd.ssh_key import GeneratedKey
 
 _NOT_FOR_NOVA = frozenset((*token.HEADERS, b"prefer", b"accept-encoding", b"content-length"))
 """An answer that is kept must be readable, so no encoding of it is accepted."""
@@ -34,13 +35,19 @@ class Question:
     target: str
     headers: Headers
     body: bytes
+    generates_key: bool
+    """Whether a claim of it needs a key."""
 
     def draft(
-        self, keys: Keys, now: float, entropy: Callable[[int], bytes] = os.urandom
+        self,
+        keys: Keys,
+        now: float,
+        entropy: Callable[[int], bytes] = os.urandom,
+        key: GeneratedKey | None = None,
     ) -> tuple[Record, bytes]:
         """The record and the sealed payload of a claim at the time ``now``.
 
-        ``entropy`` gives as many random bytes as it is asked for.
+        ``entropy`` gives as many random bytes as it is asked for; ``key`` was drawn for it.
 
         Raises:
             BadRequest: a header would reach Nova as other bytes than those that came in.
@@ -60,7 +67,8 @@ class Question:
         if not all(value.isascii() for _, value in headers):
             as_text(headers)
         call = Call(method="POST", target=self.target, headers=headers, body=self.body)
-        return record, seal_payload(keys, record, Payload(call=call, seed=entropy(16)))
+        payload = Payload(call=call, seed=entropy(16), key=key)
+        return record, seal_payload(keys, record, payload)
 
 
 def read(
@@ -99,4 +107,5 @@ def read(
         target=f"{path}?{query}" if query else path,
         headers=headers,
         body=body,
+        generates_key=reading.generates_key,
     )

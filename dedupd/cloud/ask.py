@@ -36,9 +36,6 @@ ASKING = tenacity.AsyncRetrying(
 )
 """How a question is repeated within one look: four times within a few seconds."""
 
-ONCE = ASKING.copy(stop=tenacity.stop_after_attempt(1))
-"""What may not be repeated: it could strike what has taken the place of what was meant."""
-
 
 class ServiceUser(Protocol):
     """dedupd's own identity in the cloud."""
@@ -85,26 +82,24 @@ class Asker:
         target: str,
         microversion: Microversion | None,
         method: str = "GET",
-        policy: tenacity.AsyncRetrying = ASKING,
     ) -> Answer:
         """The answer to the caller's own question; 401 where its token has ended.
 
         Raises:
-            CannotAsk: no answer, or a 5xx, after all retries that ``policy`` allows.
+            CannotAsk: no answer, or a 5xx, after all retries.
         """
         credentials = self._credentials
         if self._service_user is not None:
             service_token = (await self._service_user.token()).encode()
             own = without(credentials, frozenset({b"x-service-token"}))
             credentials = (*own, (b"X-Service-Token", service_token))
-        return await self._ask(method, target, microversion, credentials, policy)
+        return await self._ask(method, target, microversion, credentials)
 
     async def as_service(
         self,
         target: str,
         microversion: Microversion | None,
         method: str = "GET",
-        policy: tenacity.AsyncRetrying = ASKING,
     ) -> Answer:
         """The answer to the service user's question.
 
@@ -118,7 +113,7 @@ class Asker:
             )
         token = (await self._service_user.token()).encode()
         credentials = ((b"X-Auth-Token", token),)
-        return await self._ask(method, target, microversion, credentials, policy)
+        return await self._ask(method, target, microversion, credentials)
 
     async def _ask(
         self,
@@ -126,7 +121,6 @@ class Asker:
         target: str,
         microversion: Microversion | None,
         credentials: Headers,
-        policy: tenacity.AsyncRetrying,
     ) -> Answer:
         version: Headers = ()
         if microversion is not None:
@@ -135,7 +129,7 @@ class Asker:
         headers = (*self._headers, (b"Accept", b"application/json"), *version, *credentials)
         call = Call(method=method, target=target, headers=headers)
         try:
-            return await policy.copy()(self._once, call)
+            return await ASKING.copy()(self._once, call)
         except _TryAgain as error:
             raise CannotAsk(f"{method} {target.partition('?')[0]}: {error}") from None
 

@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from dedupd.cloud.probes.base import Errand, Probe
-from dedupd.cloud.probes.keypairs import KeypairProbe
+from dedupd.cloud.probes.base import Errand, Probe, effective
+from dedupd.cloud.probes.keypairs import KeypairProbe, generates
 from dedupd.cloud.probes.servers import ServerProbe
 from dedupd.errors import BadRequest
 from dedupd.exchange import NOT_JSON, Payload
@@ -72,6 +72,12 @@ class Reading(msgspec.Struct, frozen=True):
     microversion: Microversion | None
     document: Any
     """The parsed JSON body, or ``msgspec.UNSET`` where it is not JSON."""
+
+    @property
+    def generates_key(self) -> bool:
+        """Whether it needs a key that must be drawn before it is claimed."""
+        version = effective(self.microversion, legacy=self.legacy)
+        return self.route.probe == KEYPAIRS and generates(self.document, version)
 
 
 def read(path: str, headers: tuple[tuple[bytes, bytes], ...], body: bytes) -> Reading:

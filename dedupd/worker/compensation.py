@@ -54,11 +54,8 @@ class Compensation:
         self._retry = retry
 
     async def undo(self, job: Job, resource: Resource) -> None:
-        """Delete what an answer says that we made, where nobody will ever name it.
-
-        What goes by a name is left alone: the name may stand for what another one made since.
-        """
-        if job.probe is None or not job.probe.ids_last:
+        """Delete what an answer says that we made, where nobody will ever name it."""
+        if job.probe is None:
             return
         with _told_of(job, f"{resource.type} {resource.id}, made by {_LATE},"):
             if await self._unnamed(job, resource):
@@ -70,7 +67,7 @@ class Compensation:
         Nobody knows what it made, if anything; so everything goes that bears the mark and was not
         made by the POST whose effect the record names.
         """
-        if job.probe is None or not job.probe.ids_last:
+        if job.probe is None:
             return
         with _told_of(job, f"whatever bears its mark and was made besides, by {_LATE},"):
             settled_at = job.record.sending.send_deadline + self._settle
@@ -130,7 +127,7 @@ class Compensation:
             self._metrics.compensated.inc()
             LOG.error("%s: %s was deleted", job.record.id, made)
         else:
-            LOG.error("%s: %s is gone, or Nova does not delete it", job.record.id, made)
+            LOG.error("%s: %s is gone, or must not be deleted; look after it", job.record.id, made)
 
 
 @contextlib.contextmanager

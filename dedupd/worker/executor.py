@@ -241,7 +241,10 @@ class Executor:
     async def _settle(self, job: Job, answer: Answer) -> None:
         """Commit a definite answer; where the race is lost, undo what nobody will name."""
         made = 200 <= answer.status < 300
-        resource = job.probe.resource(job.errand, answer) if job.probe and made else None
+        resource = None
+        if job.probe is not None and made:
+            resource = job.probe.resource(job.errand, answer)
+            answer = job.probe.complete(job.errand, answer)
         if await self.finish(job, answer, resource) or not made:
             return
         LOG.warning("%s: another worker moved the record while this one sent", job.record.id)

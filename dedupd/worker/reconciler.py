@@ -13,7 +13,7 @@ from oslo_log import log
 
 from dedupd import request
 from dedupd.cloud.ask import CannotAsk
-from dedupd.cloud.probes.base import Absent, Finding, Found, Spoiled, Undecided
+from dedupd.cloud.probes.base import Absent, Finding, Found, Undecided
 from dedupd.metrics import Metrics
 from dedupd.ports import Store
 from dedupd.request import Record, State, Verdict
@@ -24,6 +24,7 @@ from dedupd.worker.lease import Lease
 
 LOG = log.getLogger(__name__)
 
+NOT_TOLD = "Nova cannot be asked."
 NO_PROBE = "Its answer was lost, and no probe can tell whether it took effect (route: %s)."
 
 
@@ -33,7 +34,8 @@ class Decision(enum.Enum):
     ENDED = "ended"
     SEND_AGAIN = "send again"
     OVERTAKEN = "overtaken"
-    """Another worker moved the record: what was sent may have made something beside its effect."""
+    """It has ended, but what was sent may make something beside the effect that counts: another
+    worker moved the record, or the effect of an earlier send may have been found first."""
 
 
 class Reconciler:
@@ -113,11 +115,9 @@ class Reconciler:
         began = self._clock()
         finding = await self._look(job, thorough=began >= settled_at)
         if isinstance(finding, Found):
-            return Decision.ENDED if await self._adopt(job, finding) else Decision.OVERTAKEN
-        if isinstance(finding, Spoiled) and (decided := await self._discard(job, finding)):
-            return decided
-        clear = isinstance(finding, Absent | Undecided)
-        if began < (settled_at if clear else patient_until):
+            alone = await self._adopt(job, finding) and not _sent_before(job.record)
+            return Decision.ENDED if alone else Decision.OVERTAKEN
+        if began < (patient_until if finding is None else settled_at):
             return None
         if isinstance(finding, Absent):
             absent = request.end_attempt(
@@ -125,7 +125,7 @@ class Reconciler:
             )
             job.advance(absent)
             return Decision.SEND_AGAIN
-        return await self._give_up(job, _reason(finding))
+        return await self._give_up(job, NOT_TOLD if finding is None else finding.reason)
 
     async def _look(self, job: Job, *, thorough: bool) -> Finding | None:
         """One look, counted; None: the cloud did not tell."""
@@ -170,35 +170,6 @@ class Reconciler:
             except CannotAsk as error:
                 LOG.error("%s: %s was not deleted: %s", job.record.id, surplus.id, error)
 
-    async def _discard(self, job: Job, spoiled: Spoiled) -> Decision | None:
-        """Remove what is of no use to anybody, fenced like a send; None: look on.
-
-        A removal that nobody saw the end of may come as late as a send, and would then remove
-        what was made anew; so after one such, sending again waits for the settle time.
-        """
-        unseen = job.record.sending.verdict is Verdict.DISCARDING
-        timeout = self._limits.connect + self._limits.send
-        discarding = request.begin_discard(job.record, self._clock(), timeout)
-        ours = await self._store.swap(job.record, discarding, worker=self._lease.worker_id)
-        if ours is None:
-            return Decision.ENDED
-        job.advance(ours)
-        if job.probe is None or not self._lease.may_send():
-            return None
-        try:
-            gone = await job.probe.discard(job.errand, spoiled.resource, job.asker)
-        except CannotAsk as error:
-            LOG.warning("%s: cannot discard: %s", job.record.id, error)
-            return None
-        resource = spoiled.resource
-        LOG.info("%s: %s %s: %s", job.record.id, resource.type, resource.id, spoiled.detail)
-        if unseen or not gone:
-            return None
-        job.advance(
-            request.end_attempt(job.record, Verdict.ABSENT, self._clock(), detail=spoiled.detail)
-        )
-        return Decision.SEND_AGAIN
-
     async def _give_up(self, job: Job, reason: str) -> Decision:
         LOG.warning("%s: outcome unknown: %s", job.record.id, reason)
         unknown = request.give_up(job.record, reason)
@@ -210,13 +181,6 @@ class Reconciler:
         return Decision.ENDED
 
 
-def _reason(finding: Spoiled | Undecided | None) -> str:
-    """Why nobody can decide, for people."""
-    match finding:
-        case Undecided():
-            return finding.reason
-        case Spoiled():
-            made = finding.resource
-            return f"{made.type} {made.id} is there and cannot be removed: {finding.detail}."
-        case None:
-            return "Nova cannot be asked."
+def _sent_before(record: Record) -> bool:
+    """Whether an earlier send was taken for one without effect because nothing was found of it."""
+    return any(attempt.verdict is Verdict.ABSENT for attempt in record.attempts)

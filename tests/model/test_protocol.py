@@ -23,7 +23,7 @@ PROPERTIES = [
     *((name, False, ()) for name in variants.SAFETY),
     *((name, True, ()) for name in variants.PROGRESS),
     *((name, False, variants.LATE) for name in variants.LATE_SAFETY),
-    *((name, True, variants.LATE_AND_HEARD) for name in variants.LATE_PROGRESS),
+    *((name, True, variants.LATE_AND_ALIVE) for name in variants.LATE_PROGRESS),
 ]
 
 # A machine may be busy with much else; alone, each search takes a few seconds.
@@ -44,7 +44,7 @@ def test_it_holds_in_every_schedule(
 @pytest.mark.parametrize("variant", ALL_BROKEN)
 def test_a_broken_protocol_is_found(tmp_path: Path, variant: Variant) -> None:
     live = variant.violates in variants.LIVE
-    verifier = build(tmp_path, (f"FAULTS={FAULTS}", variant.name), live=live)
+    verifier = build(tmp_path, (f"FAULTS={variant.faults}", variant.name), live=live)
     search = verifier.search(variant.violates)
     assert search.errors == 1, search.output
 

@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.integration.front import Front
 from tests.nova.call import Answer
 from tests.nova.cloud import ADMIN, Fault, RealNova, Row
 from tests.nova.conftest import StartFront
-from tests.nova.posts import KEYPAIRS, Kind, Sender, at_once, fits, public_key
+from tests.nova.posts import KEYPAIRS, Kind, Sender, at_once, fits, public_key, wait_until
 
 GENERATED = Kind("2.2", KEYPAIRS)
 IMPORTED = Kind("2.92", KEYPAIRS, {"public_key": public_key()})
@@ -101,33 +101,52 @@ def test_one_that_an_administrator_makes_for_somebody(generated: bool, sender: S
     assert name not in {row["name"] for row in nova.keypairs(ADMIN)}
 
 
-def test_a_certificate(sender: Sender) -> None:
-    """Its private key, too, is in the answer only, so that it is made anew."""
-    nova, name = sender.nova, unique()
-    kind = Kind("2.2", KEYPAIRS, {"type": "x509"})
-    nova.faults(Fault("drop-after", path="/os-keypairs$"))
-    made, repeat = sender.post(kind, name, name), sender.post(kind, name, name)
-    assert made.status == 201
-    assert made.body == repeat.body
-    keypair: dict[str, Any] = made.json["keypair"]
-    assert keypair["private_key"]
-    assert [row["fingerprint"] for row in nova.keypairs(sender.user)] == [keypair["fingerprint"]]
-
-
-def test_one_that_may_not_be_deleted_stays_unknown(
+def test_a_certificate_whose_answer_is_lost_stays_unknown(
     real_nova: RealNova, start_front: StartFront
 ) -> None:
-    """Its private key is lost and it cannot be made anew: nobody is told that all is well."""
+    """Nova makes its private key, and nobody can have that again; it is not deleted either."""
     settings = {"nova.send_timeout": "2", "nova.settle_seconds": "1", "nova.retry_seconds": "1"}
     sender = Sender(start_front(real_nova.url, settings), real_nova)
-    name = unique()
-    forbidden = Fault("403-before", method="DELETE", path="/os-keypairs/", times=1000)
-    real_nova.faults(Fault("503-after", path="/os-keypairs$"), forbidden)
-    answer = sender.post(GENERATED, name, name)
+    heard, lost = unique(), unique()
+    kind = Kind("2.2", KEYPAIRS, {"type": "x509"})
+    made, repeat = sender.post(kind, heard, heard), sender.post(kind, heard, heard)
+    assert made.status == 201
+    assert made.body == repeat.body
+    assert made.json["keypair"]["private_key"]
+    real_nova.faults(Fault("503-after", path="/os-keypairs$"))
+    answer = sender.post(kind, lost, lost)
     assert (answer.status, answer.header("Idempotency-Status")) == (502, "unknown")
-    assert name in json.dumps(answer.json)
-    assert sender.names() == [name]
-    assert real_nova.seen("POST") == [("POST", KEYPAIRS)]
+    assert lost in json.dumps(answer.json)
+    assert sorted(sender.names()) == sorted([heard, lost])
+    assert "DELETE" not in [verb for verb, _ in real_nova.seen()]
+
+
+def test_one_that_somebody_makes_meanwhile_is_left_alone(sender: Sender) -> None:
+    """Under the same name, by hand, before a lost POST is sent again."""
+    name = unique()
+    sender.nova.faults(Fault("drop-before", path="/os-keypairs$"))
+    with ThreadPoolExecutor() as threads:
+        posting = threads.submit(sender.post, GENERATED, name, name)
+        wait_until(lambda: sender.nova.seen("POST"))
+        fingerprint = make(sender, name)
+        answer = posting.result()
+    assert answer.status == 409
+    rows = sender.nova.keypairs(sender.user)
+    assert [(row["name"], row["fingerprint"]) for row in rows] == [(name, fingerprint)]
+    assert "DELETE" not in [verb for verb, _ in sender.nova.seen()]
+
+
+@pytest.mark.parametrize("fault", [None, *FAULTS])
+def test_the_private_key_fits_whatever_is_lost(sender: Sender, fault: str | None) -> None:
+    name = unique()
+    if fault is not None:
+        sender.nova.faults(Fault(fault, path="/os-keypairs$"))
+    made, repeat = sender.post(GENERATED, name, name), sender.post(GENERATED, name, name)
+    assert made.status == 201
+    assert made.body == repeat.body
+    [row] = sender.nova.keypairs(sender.user)
+    assert fits(made.json["keypair"]["private_key"], row["public_key"])
+    assert "DELETE" not in [verb for verb, _ in sender.nova.seen()]
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,8 @@ from dedupd import outcome, request, token
 from dedupd.api import answers, idempotent
 from dedupd.api.idempotent import Visit
 from dedupd.api.question import Question
-from dedupd.cloud import ask
 from dedupd.cloud.ask import Asker
-from dedupd.cloud.probes import keypairs, server_answer, server_rows, servers
+from dedupd.cloud.probes import server_answer, server_rows, servers
 from dedupd.cloud.probes.base import Errand
 from dedupd.cloud.probes.keypairs import KeypairProbe
 from dedupd.cloud.probes.server_rows import Row
@@ -219,24 +218,6 @@ def _(patch: Patch) -> None:
         """It will come back."""
 
     patch.setattr(Sweeper, "_recover", recover)
-
-
-@defect("a removal is repeated")
-def _(patch: Patch) -> None:
-    patch.setattr(keypairs, "ONCE", ask.ASKING)
-
-
-@defect("a removal is not noted before")
-def _(patch: Patch) -> None:
-    def begin_discard(record: Record, _now: float, _timeout: float) -> Record:
-        return record
-
-    patch.setattr(request, "begin_discard", begin_discard)
-
-
-@defect("a worker that lost its request removes the keypair")
-def _(patch: Patch) -> None:
-    patch.setattr(KeypairProbe, "ids_last", True)
 
 
 @defect("5xx is taken for no effect")

@@ -14,9 +14,6 @@ RARE = {
     "no fencing on finish",
     "ignoring pagination",
     "compensating without checking the mark",
-    "a removal is repeated",
-    "a removal is not noted before",
-    "a worker that lost its request removes the keypair",
 }
 """Not found within the first 600 seeds (docs/simulation.md); this test promises nothing of them."""
 

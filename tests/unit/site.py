@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from dedupd import seal, sealed, token
+from dedupd import seal, sealed, ssh_key, token
 from dedupd.cloud import routes
 from dedupd.cloud.ask import ServiceUser
 from dedupd.exchange import Answer, Call, Headers, Payload
@@ -244,7 +244,8 @@ class Site:
             parts={},
             created_at=self.clock(),
         )
-        payload = sealed.seal_payload(KEYS, record, Payload(call, os.urandom(16)))
+        key = ssh_key.generate() if reading.generates_key else None
+        payload = sealed.seal_payload(KEYS, record, Payload(call, os.urandom(16), key))
         created, stored = await self.store.claim(record, payload)
         assert created
         return stored.record

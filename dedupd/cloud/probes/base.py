@@ -28,7 +28,7 @@ class Errand(msgspec.Struct, frozen=True):
     @property
     def effective(self) -> Microversion:
         """The microversion that Nova will apply."""
-        return LOWEST if self.legacy or self.microversion is None else self.microversion
+        return effective(self.microversion, legacy=self.legacy)
 
     @property
     def requested(self) -> Microversion | None:
@@ -47,6 +47,11 @@ class Errand(msgspec.Struct, frozen=True):
         return self.root + ".1" * self.legacy
 
 
+def effective(microversion: Microversion | None, *, legacy: bool) -> Microversion:
+    """The microversion that Nova applies to a request."""
+    return LOWEST if legacy or microversion is None else microversion
+
+
 class Found(msgspec.Struct, frozen=True):
     """The effect is there: the answer that the caller would have had, and what it names."""
 
@@ -60,20 +65,13 @@ class Absent(msgspec.Struct, frozen=True):
     """Nothing of it was there, seen with an unbroken look."""
 
 
-class Spoiled(msgspec.Struct, frozen=True):
-    """The effect is there, but what only its lost answer held is gone: discard, send again."""
-
-    resource: Resource
-    detail: str
-
-
 class Undecided(msgspec.Struct, frozen=True):
     """It cannot be told; looking again may help, sending again would be a guess."""
 
     reason: str
 
 
-Finding = Found | Absent | Spoiled | Undecided
+Finding = Found | Absent | Undecided
 
 COMMON_HEADERS = HEADERS | {b"vary", b"content-type", b"server"}
 """Those that Nova's answers to a GET and to a POST with the same microversion share."""
@@ -101,10 +99,6 @@ def common_headers(answer: Answer) -> Headers:
 
 class Probe(Protocol):
     """How one kind of POST is made recoverable."""
-
-    @property
-    def ids_last(self) -> bool:
-        """Whether an id means the same resource for ever, whatever was made after it."""
 
     def prepare(self, errand: Errand) -> Call:
         """What is really sent: marked, and the same each time it is made. Pure."""
@@ -135,6 +129,9 @@ class Probe(Protocol):
     def resource(self, errand: Errand, answer: Answer) -> Resource | None:
         """What a fresh 2xx answer says was made, or None where it does not say. Pure."""
 
+    def complete(self, errand: Errand, answer: Answer) -> Answer:
+        """A fresh 2xx answer as the caller gets it: with what Nova did not generate. Pure."""
+
     async def surplus(
         self, errand: Errand, named: Resource | None, asker: Asker
     ) -> tuple[Resource, ...]:
@@ -147,7 +144,7 @@ class Probe(Protocol):
         """
 
     async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:
-        """Delete what this very request made and nobody knows; only if it carries the mark.
+        """Delete what this very request made and nobody knows; only if an id and the mark say so.
 
         Returns:
             Whether it was deleted.

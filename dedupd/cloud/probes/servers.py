@@ -47,8 +47,6 @@ CELL_DOWN = "A cell of this Nova is down; what it holds cannot be seen."
 class ServerProbe:
     """The probe of POST /servers."""
 
-    ids_last = True
-
     def __init__(self) -> None:
         """Nothing is known of this Nova's answers yet; by default they carry adminPass."""
         self._answers_carry_password = True
@@ -118,6 +116,10 @@ class ServerProbe:
         except (*NOT_JSON, KeyError, IndexError, TypeError):
             return None
         return resource
+
+    def complete(self, errand: Errand, answer: Answer) -> Answer:
+        """As it came: Nova repeats the password that was sent."""
+        return answer
 
     async def surplus(
         self, errand: Errand, named: Resource | None, asker: Asker

@@ -196,11 +196,11 @@ class WatchedProbe:
     def __init__(self, probe: Probe, stage: Stage) -> None:
         self._probe = probe
         self._stage = stage
-        self.ids_last = probe.ids_last
         self.prepare = probe.prepare
         self.existed = probe.existed
         self.adopt = probe.adopt
         self.resource = probe.resource
+        self.complete = probe.complete
         self.surplus = probe.surplus
 
     async def look(self, errand: Errand, asker: Asker, *, thorough: bool = True) -> Finding:
@@ -215,8 +215,6 @@ class WatchedProbe:
         """See ``Probe.discard``."""
         gone = await self._probe.discard(errand, resource, asker)
         self._stage.chronicle.note("probe", "discard", errand.record.id[:8], resource.id, gone)
-        if gone:
-            self._stage.ledger.discarded(errand.record.id)
         return gone
 
 

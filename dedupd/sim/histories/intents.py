@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dedupd import token
 from dedupd.sim.histories.programs import REGION
-from dedupd.sim.nova.keys import GeneratedKey
 from dedupd.sim.nova.world import IMAGE
+from dedupd.ssh_key import GeneratedKey
 
 PROJECTS = ("a" * 32, "b" * 32)
 SERVERS, KEYPAIRS, GROUPS = "/v2.1/servers", "/v2.1/os-keypairs", "/v2.1/os-server-groups"
@@ -46,6 +46,11 @@ class Intent:
         """What is sent."""
         return msgspec.json.encode(self.document)
 
+    @property
+    def generates(self) -> bool:
+        """Whether Nova would generate a key for it."""
+        return self.path == KEYPAIRS and "public_key" not in self.document["keypair"]
+
     @cached_property
     def altered(self) -> bytes:
         """Another request, sent by mistake under the same token."""
@@ -60,7 +65,12 @@ def key(number: int) -> GeneratedKey:
     public = private.public_key().public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
-    return GeneratedKey(f"the private half of {number}", public.decode())
+    return GeneratedKey(half_of(public.decode()), public.decode())
+
+
+def half_of(public_key: str) -> str:
+    """What stands for the private half of a key."""
+    return f"the private half of {public_key}"
 
 
 def _server(name: str, **more: Any) -> Any:

@@ -20,7 +20,7 @@ import msgspec
 
 from dedupd.exchange import NOT_JSON
 from dedupd.request import Record, State
-from dedupd.sim.histories.intents import GROUPS, KEYPAIRS, SERVERS, Intent
+from dedupd.sim.histories.intents import GROUPS, KEYPAIRS, SERVERS, Intent, half_of
 from dedupd.sim.histories.ledger import Given
 from dedupd.sim.histories.stage import Stage
 from dedupd.sim.nova.world import Effect
@@ -120,11 +120,20 @@ def _same(intent: Intent, answers: list[Given], effects: Effects) -> Iterator[st
 
 
 def _novas(stage: Stage, intent: Intent, answers: list[Given], effects: Effects) -> Iterator[str]:
-    """A caller gets what Nova said, even where that answer was lost and had to be rebuilt."""
+    """A caller gets what Nova said, even where that answer was lost and had to be rebuilt.
+
+    A private key, which Nova is never told, is that of the public one.
+    """
     said = [_document(answer.body) for answer in stage.ledger.made[intent.id]]
     for answer in answers:
-        if answer.user in effects.users and _document(answer.body) not in said:
+        if answer.user not in effects.users:
+            continue
+        told = _document(answer.body)
+        private_key = told.get("keypair", {}).pop("private_key", None)
+        if told not in said:
             yield f"an answer is none of Nova's: {answer.body!r}"
+        if intent.generates and private_key != half_of(told["keypair"]["public_key"]):
+            yield f"a private key that does not fit: {private_key}"
 
 
 def _true(record: Record | None, answers: list[Given], effects: Effects) -> Iterator[str]:

@@ -109,8 +109,3 @@ class Ledger:
             return
         for post in self._posts[request_id]:
             post.spent = post.spent or began >= self.look_after(post)
-
-    def discarded(self, request_id: str) -> None:
-        """What the last POST made is gone: a POST takes effect once."""
-        for post in self._posts[request_id]:
-            post.spent = True

@@ -58,6 +58,7 @@ def make_before(stage: Stage, intents: list[Intent]) -> None:
     for intent in intents:
         if intent.path == KEYPAIRS:
             token = ("x-auth-token", f"{intent.user}:{intent.project}")
-            document = {"keypair": {"name": intent.name, "public_key": key(2).public_key}}
+            wanted = intent.document["keypair"].get("public_key", key(2).public_key)
+            document = {"keypair": {"name": intent.name, "public_key": wanted}}
             stage.nova.handle("POST", KEYPAIRS, [token], msgspec.json.encode(document))
     stage.ledger.before = len(stage.nova.ledger)

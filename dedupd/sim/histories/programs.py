@@ -177,6 +177,7 @@ class FrontProgram:
             ),
             clock=node.clock,
             entropy=node.stage.entropy,
+            draw_key=node.stage.draw_key,
         )
 
 

@@ -21,7 +21,7 @@ from dedupd.sim.histories.meddler import Meddler, make_before
 from dedupd.sim.histories.plan import INTENSITY, Mode, Plan, plan
 from dedupd.sim.histories.programs import FrontProgram, WorkerProgram
 from dedupd.sim.histories.stage import CLOCK_JUMP, FRONT_CLOCK_JUMP, IDENTITY, Node, Stage
-from dedupd.sim.nova.keys import GeneratedKey
+from dedupd.ssh_key import GeneratedKey
 
 ENDING_SECONDS = 90.0
 """Within how long everything must end when the faults have ended."""

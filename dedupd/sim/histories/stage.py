@@ -14,9 +14,9 @@ from dedupd.sim.histories.chronicle import Chronicle
 from dedupd.sim.histories.faults import LASTING, Fate, Fault, Stream, Torment
 from dedupd.sim.histories.ledger import Ledger
 from dedupd.sim.histories.loop import Condition, Process, VirtualLoop
-from dedupd.sim.nova.keys import GeneratedKey
 from dedupd.sim.nova.simulated_nova import SimulatedNova
 from dedupd.sim.nova.world import Settings
+from dedupd.ssh_key import GeneratedKey
 from dedupd.store.memory import MemoryStore
 
 T = TypeVar("T")
@@ -81,10 +81,15 @@ class Stage:
             generate_key=generate_key,
         )
         self.entropy = chance.randbytes
+        self._generate_key = generate_key
         self.keys = Keys(IDENTITY, {1: SEAL}, self.entropy)
         self.ledger = Ledger(loop.time)
         self.nodes: dict[str, Node] = {}
         self.torment: Torment
+
+    async def draw_key(self) -> GeneratedKey:
+        """A new key, as a front draws it."""
+        return self._generate_key()
 
     def later(
         self,

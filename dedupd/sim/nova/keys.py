@@ -1,4 +1,4 @@
-"""SSH keys: generation and fingerprints, as Nova does them (nova/crypto.py)."""
+"""Fingerprints of SSH keys, as Nova makes them (nova/crypto.py)."""
 
 from __future__ import annotations
 
@@ -6,33 +6,8 @@ import base64
 import binascii
 import hashlib
 
-import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
-KEY_BITS = 2048
-
-
-class GeneratedKey(msgspec.Struct, frozen=True):
-    """A new key: the private half in PEM, the public half in OpenSSH's form."""
-
-    private_key: str
-    public_key: str
-
-
-def generate_rsa_key() -> GeneratedKey:
-    """Generate a usable RSA key of 2048 bits (some 50 ms of CPU)."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-    )
-    return GeneratedKey(private.decode(), f"{public.decode()} Generated-by-Nova")
 
 
 def ssh_fingerprint(public_key: str) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from dedupd import ssh_key
 from dedupd.sim.nova import versions
 from dedupd.sim.nova.call import (
     Call,
@@ -23,7 +24,6 @@ from dedupd.sim.nova.call import (
     parsed_query,
     requested_minor,
 )
-from dedupd.sim.nova.keys import GeneratedKey, generate_rsa_key
 from dedupd.sim.nova.routes import RESOURCES, route, without_project
 from dedupd.sim.nova.wire import Answer, Fault, Headers, PlainFault, Reply
 from dedupd.sim.nova.world import Effect, Settings, World
@@ -55,7 +55,7 @@ class SimulatedNova:
         clock: Callable[[], float] = time.time,
         seed: int | None = None,
         settings: Settings | None = None,
-        generate_key: Callable[[], GeneratedKey] = generate_rsa_key,
+        generate_key: Callable[[], ssh_key.GeneratedKey] = ssh_key.generate,
     ) -> None:
         self._world = World(settings or Settings(), clock, random.Random(seed), generate_key)
         self.counters: Counter[str] = Counter()

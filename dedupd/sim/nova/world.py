@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
+from dedupd import ssh_key
 from dedupd.sim.nova.call import Call
-from dedupd.sim.nova.keys import GeneratedKey, generate_rsa_key
 
 IMAGE = "155d900f-4e14-4e4c-a73d-069cbf4541e6"
 NETWORK = "3cb9bc59-5699-4588-a4b1-b87f96708bc6"
@@ -236,7 +236,7 @@ class World:
         settings: Settings,
         clock: Callable[[], float],
         chance: random.Random,
-        generate_key: Callable[[], GeneratedKey] = generate_rsa_key,
+        generate_key: Callable[[], ssh_key.GeneratedKey] = ssh_key.generate,
     ) -> None:
         self.settings = settings
         self.clock = clock

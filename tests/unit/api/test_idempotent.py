@@ -512,6 +512,16 @@ class TestSameTokenOtherRequest:
         assert "differs in: user." in reply.message
         assert b"PRIVATE KEY" not in reply.body
 
+    async def test_for_a_repeat_no_key_is_drawn(
+        self, site: Site, front: FrontDesk, worker: Crew
+    ) -> None:
+        keypair = {"document": {"keypair": {"name": "kp"}}, "target": KEYPAIRS, "version": "2.2"}
+        first, repeat = await front.post(**keypair), await front.post(**keypair)
+        assert first.body == repeat.body
+        assert front.drawn == 1
+        await front.post(VM, token="bar")
+        assert front.drawn == 1
+
     async def test_where_no_part_can_be_named_it_is_the_body(
         self, site: Site, front: FrontDesk, worker: Crew
     ) -> None:

@@ -75,6 +75,21 @@ class TestReconciling:
         assert await crew.executor.send(job) is Step.ENDED
         assert len(site.cloud.posts()) == 1
 
+    async def test_nor_is_it_done_where_an_earlier_send_is_found_first(self, site: Site) -> None:
+        """That came late, when this worker had sent again: its own may be under way yet."""
+        crew = await site.hired(lease_seconds=LASTING)
+        job = await site.job(await site.claimed(), crew)
+        site.cloud.script += [Lost("reset"), Lost("reset")]
+        assert await crew.executor.send(job) is Step.RECONCILE
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        assert await crew.executor.send(job) is Step.RECONCILE
+        [first] = await carried_out(site)
+        assert await crew.reconciler.decide(job) is Decision.OVERTAKEN
+        assert (await site.record(job.record)).state is State.DONE
+        await carried_out(site)
+        await crew.executor.compensation.overtaken(job)
+        assert ids(site) == [first]
+
 
 class TestOvertaken:
     async def test_what_the_record_does_not_name_is_deleted(

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dedupd import request
+from dedupd import request, ssh_key
 from dedupd.exchange import Answer, Call
 from dedupd.ports import Lost, NotSent
 from dedupd.request import Record, Resource, State, Verdict
@@ -33,7 +33,7 @@ from tests.unit.site import (
 VIRTUAL_TIME = True
 
 REFUSED = NotSent("Nova at http://nova cannot be reached: refused")
-KEYPAIR = {"keypair": {"name": "kp"}}
+KEYPAIR = {"keypair": {"name": "kp", "public_key": ssh_key.generate().public_key}}
 
 
 def answered(status: int, retry_after: bytes | None = None, body: bytes = b"{}") -> Answer:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from dedupd import ssh_key
 from dedupd.cloud import routes
 from dedupd.cloud.ask import Asker
 from dedupd.cloud.probes.base import Errand
@@ -15,6 +16,7 @@ from dedupd.ports import Cloud
 from dedupd.request import Attempt, Record
 from tests.unit.site import AUTH, SERVERS, VM, Site, call_of
 
+DRAWN = ssh_key.generate()
 SEED = b"0123456789abcdef"
 SERVICE = "dedupd:service:admin"
 MARK = "0" * 31 + "1"
@@ -69,9 +71,10 @@ def errand_of(
     auth: str = AUTH,
     raw: bytes | None = None,
     mark: str = MARK,
+    drawn: bool = True,
     **record: Any,
 ) -> Errand:
-    """A request that was sent just now."""
+    """A request that was sent just now; ``drawn``: with a key, where it needs one."""
     call = call_of(VM if document is None else document, path, version, auth, raw)
     user, project = auth.split(":")[:2]
     now = site.clock()
@@ -88,7 +91,8 @@ def errand_of(
         "created_at": now,
         "attempts": (Attempt("w", now, now + 30),),
     }
-    return routes.errand(Record(**(known | record)), Payload(call, SEED))
+    key = DRAWN if drawn and reading.generates_key else None
+    return routes.errand(Record(**(known | record)), Payload(call, SEED, key))
 
 
 def asker_of(

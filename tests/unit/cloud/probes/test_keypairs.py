@@ -1,4 +1,4 @@
-"""POST /os-keypairs: one name once for each user; what is lost with the answer is the key."""
+"""POST /os-keypairs: one name once for each user; a public key is the mark of its keypair."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 import msgspec
 import pytest
 
+from dedupd import ssh_key
 from dedupd.cloud.ask import CannotAsk
-from dedupd.cloud.probes.base import Absent, Errand, Finding, Found, Spoiled, Undecided
-from dedupd.cloud.probes.keypairs import CLOCK_SKEW, KeypairProbe
+from dedupd.cloud.probes.base import Absent, Errand, Finding, Found, Undecided
+from dedupd.cloud.probes.keypairs import KeypairProbe, generates
 from dedupd.exchange import Answer, Call
+from dedupd.microversion import LATEST, LOWEST, Microversion
 from dedupd.ports import Cloud
 from dedupd.request import Resource
 from dedupd.sim.faults import Rule
-from dedupd.sim.nova.keys import generate_rsa_key
-from tests.unit.cloud.probes.errands import SERVICE, Expired, asker_of, errand_of
-from tests.unit.site import KEYPAIRS, PROJECT, Site
+from tests.unit.cloud.probes.errands import DRAWN, SERVICE, Expired, asker_of, errand_of
+from tests.unit.site import KEYPAIRS, PROJECT, Site, call_of
 
 VIRTUAL_TIME = True
 
-KEY, OTHER_KEY = generate_rsa_key().public_key, generate_rsa_key().public_key
+KEY, OTHER_KEY = ssh_key.generate().public_key, ssh_key.generate().public_key
 GENERATED = {"keypair": {"name": "kp"}}
 IMPORTED = {"keypair": {"name": "kp", "public_key": KEY}}
 ADMIN = f"root:{PROJECT}:admin"
@@ -53,15 +54,41 @@ async def existed(
     return await PROBE.existed(wanted, asker_of(site, wanted, cloud, service=service))
 
 
-def kept(site: Site, user: str = "alice") -> list[str]:
-    return list(site.cloud.nova._world.keypairs.get(user, {}))
-
-
-@pytest.mark.parametrize("document", [GENERATED, IMPORTED])
-def test_it_goes_out_as_it_came(site: Site, document: Any) -> None:
-    """Its name is its mark."""
-    wanted = errand(site, document)
+def test_an_imported_key_goes_out_as_it_came(site: Site) -> None:
+    wanted = errand(site, IMPORTED)
     assert PROBE.prepare(wanted) == wanted.payload.call
+
+
+def test_one_that_was_drawn_goes_with_it(site: Site) -> None:
+    wanted = errand(site, {"keypair": {"name": "kp", "type": "ssh"}, "x": 1})
+    sent = PROBE.prepare(wanted)
+    assert msgspec.json.decode(sent.body) == {
+        "keypair": {"name": "kp", "type": "ssh", "public_key": DRAWN.public_key},
+        "x": 1,
+    }
+    assert msgspec.structs.replace(sent, body=b"") == msgspec.structs.replace(
+        wanted.payload.call, body=b""
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "version", "generated"),
+    [
+        (GENERATED, LOWEST, True),
+        (GENERATED, Microversion(2, 91), True),
+        (GENERATED, Microversion(2, 92), False),
+        (GENERATED, LATEST, False),
+        (IMPORTED, LOWEST, False),
+        ({"keypair": {"name": "kp", "public_key": None}}, LOWEST, False),
+        ({"keypair": {"name": "kp", "type": "ssh"}}, LOWEST, True),
+        ({"keypair": {"name": "kp", "type": "x509"}}, LOWEST, False),
+        ({"keypair": {"name": 1}}, LOWEST, False),
+        ({"keypair": None}, LOWEST, False),
+        ([], LOWEST, False),
+    ],
+)
+def test_what_nova_would_generate(document: Any, version: Microversion, generated: bool) -> None:
+    assert generates(document, version) is generated
 
 
 VERSIONS = [
@@ -79,7 +106,7 @@ class TestExisted:
     async def test_says_whether_the_user_has_one_of_that_name(
         self, site: Site, path: str, version: str | None
     ) -> None:
-        wanted = errand(site, path=path, version=version)
+        wanted = errand(site, IMPORTED, path=path, version=version)
         assert await existed(site, wanted) is False
         await made(site, wanted)
         assert await existed(site, wanted) is True
@@ -87,10 +114,10 @@ class TestExisted:
 
     async def test_another_user_s_does_not_count(self, site: Site) -> None:
         await made(site, errand(site, auth=f"bob:{PROJECT}"))
-        assert await existed(site, errand(site)) is False
+        assert await existed(site, errand(site, IMPORTED)) is False
 
     async def test_for_another_user_that_one_s_do(self, site: Site) -> None:
-        document = {"keypair": {"name": "kp", "user_id": "alice"}}
+        document = {"keypair": {"name": "kp", "user_id": "alice", "public_key": KEY}}
         wanted = errand(site, document, auth=ADMIN, version="2.10")
         await made(site, errand(site, auth=ADMIN))
         assert await existed(site, wanted) is False
@@ -98,13 +125,13 @@ class TestExisted:
         assert await existed(site, wanted) is True
 
     async def test_below_210_a_user_counts_for_nothing(self, site: Site) -> None:
-        document = {"keypair": {"name": "kp", "user_id": "bob"}}
+        document = {"keypair": {"name": "kp", "user_id": "bob", "public_key": KEY}}
         await made(site, errand(site))
         assert await existed(site, errand(site, document, version="2.9")) is True
 
     @pytest.mark.parametrize("name", ["a b", "a/b", "ü", "a.b@c", "50%"])
     async def test_names_are_quoted(self, site: Site, name: str) -> None:
-        await existed(site, errand(site, {"keypair": {"name": name}}))
+        await existed(site, errand(site, {"keypair": {"name": name, "public_key": KEY}}))
         [sent] = site.cloud.sent
         assert sent.path.count("/") == KEYPAIRS.count("/") + 1
         assert " " not in sent.call.target
@@ -112,23 +139,29 @@ class TestExisted:
     async def test_the_service_user_asks_where_the_caller_s_token_has_ended(
         self, site: Site
     ) -> None:
-        wanted = errand(site)
+        wanted = errand(site, IMPORTED)
         assert await existed(site, wanted, Expired(site), service=True) is False
         await made(site, wanted)
         assert await existed(site, wanted, Expired(site), service=True) is True
         assert {sent.header("x-auth-token") for sent in site.cloud.sent} == {SERVICE}
 
     async def test_without_one_it_is_not_known(self, site: Site) -> None:
-        assert await existed(site, errand(site), Expired(site)) is None
+        assert await existed(site, errand(site, IMPORTED), Expired(site)) is None
 
     async def test_nova_may_not_tell(self, site: Site) -> None:
         site.cloud.torment(Rule(fault="503-before", times=10))
         with pytest.raises(CannotAsk):
-            await existed(site, errand(site))
+            await existed(site, errand(site, IMPORTED))
 
     @pytest.mark.parametrize("document", [{}, [], {"keypair": None}, {"keypair": {"name": 1}}])
     async def test_what_names_none_is_not_asked_for(self, site: Site, document: Any) -> None:
         assert await existed(site, errand(site, raw=msgspec.json.encode(document))) is None
+        assert not site.cloud.sent
+
+    async def test_nor_is_what_nobody_else_can_have(self, site: Site) -> None:
+        """The key was drawn for this request."""
+        await made(site, errand(site, IMPORTED))
+        assert await existed(site, errand(site)) is None
         assert not site.cloud.sent
 
 
@@ -180,28 +213,32 @@ class TestLook:
     async def test_none_is_none(self, site: Site, document: Any, before: bool | None) -> None:
         assert await looked(site, errand(site, document, existed=before)) == Absent()
 
-    async def test_a_generated_key_is_spoiled(self, site: Site) -> None:
-        wanted = errand(site)
-        await made(site, wanted)
+    @pytest.mark.parametrize(("path", "version"), VERSIONS)
+    async def test_one_that_was_drawn_is_adopted_with_its_private_key(
+        self, site: Site, path: str, version: str | None
+    ) -> None:
+        wanted = errand(site, path=path, version=version, existed=None)
+        answer = PROBE.complete(wanted, await made(site, wanted))
         finding = await looked(site, wanted)
-        link = f"{KEYPAIRS}/kp"
-        assert finding == Spoiled(
-            Resource("keypair", "kp", "kp", link), "its private key went with the lost answer"
+        assert isinstance(finding, Found)
+        assert finding.answer.body == answer.body
+        keypair = msgspec.json.decode(answer.body)["keypair"]
+        assert (keypair["private_key"], keypair["public_key"]) == (
+            DRAWN.private_key,
+            DRAWN.public_key,
         )
 
-    async def test_unless_it_may_have_been_there_before(self, site: Site) -> None:
-        await made(site, errand(site))
-        assert isinstance(await looked(site, errand(site, existed=None)), Undecided)
+    async def test_another_of_that_name_was_never_ours(self, site: Site) -> None:
+        """Made by hand, for example, while the answer was in doubt."""
+        await made(site, errand(site, IMPORTED))
+        assert await looked(site, errand(site)) == Absent()
 
-    async def test_or_was_made_too_long_before(self, site: Site) -> None:
-        """The question before the send may have met a Nova that was behind."""
-        await made(site, errand(site))
-        await asyncio.sleep(CLOCK_SKEW + 1)
-        assert isinstance(await looked(site, errand(site)), Undecided)
-
-    async def test_or_was_never_sent(self, site: Site) -> None:
-        await made(site, errand(site))
-        assert isinstance(await looked(site, errand(site, attempts=())), Undecided)
+    async def test_the_key_of_a_certificate_is_lost_with_its_answer(self, site: Site) -> None:
+        wanted = errand(site, drawn=False)
+        await made(site, wanted)
+        finding = await looked(site, wanted)
+        assert isinstance(finding, Undecided)
+        assert "private key went with the lost answer" in finding.reason
 
     async def test_what_names_none_cannot_be_found(self, site: Site) -> None:
         assert isinstance(await looked(site, errand(site, raw=b"{}")), Undecided)
@@ -239,49 +276,59 @@ class TestResource:
         assert PROBE.resource(errand(site), Answer(201, (), body)) is None
 
 
-class TestDiscard:
-    async def discard(
-        self, site: Site, wanted: Errand, cloud: Cloud | None = None, *, service: bool = False
-    ) -> bool:
-        resource = Resource("keypair", "kp")
-        return await PROBE.discard(wanted, resource, asker_of(site, wanted, cloud, service=service))
-
+class TestComplete:
     @pytest.mark.parametrize(("path", "version"), VERSIONS)
-    async def test_deletes_what_was_not_there_before(
+    async def test_the_answer_is_as_nova_gives_it_where_it_generates_the_key(
         self, site: Site, path: str, version: str | None
     ) -> None:
         wanted = errand(site, path=path, version=version)
-        await made(site, wanted)
-        assert await self.discard(site, wanted)
-        assert not kept(site)
+        completed = PROBE.complete(wanted, await made(site, wanted))
+        site.cloud.carry_out(call_of({"keypair": {"name": "by-nova"}}, path, version))
+        await asyncio.sleep(1)
+        generated = site.cloud.made[-1]
+        assert completed.status == generated.status
+        told, nova = (
+            msgspec.json.decode(answer.body)["keypair"] for answer in (completed, generated)
+        )
+        assert list(told) == list(nova)
+        assert told["private_key"] == DRAWN.private_key
+        assert completed.body.startswith(b'{"keypair": {"private_key": "-----BEGIN RSA PRIVATE')
 
-    @pytest.mark.parametrize("before", [True, None])
-    async def test_and_nothing_else(self, site: Site, before: bool | None) -> None:
+    async def test_an_imported_key_has_none(self, site: Site) -> None:
+        wanted = errand(site, IMPORTED)
+        answer = await made(site, wanted)
+        assert PROBE.complete(wanted, answer) == answer
+
+    @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'"\xff"', b'{"keypair": 1}'])
+    def test_what_cannot_be_read_stays_as_it_is(self, site: Site, body: bytes) -> None:
+        answer = Answer(201, (), body)
+        assert PROBE.complete(errand(site), answer) == answer
+
+
+class TestSurplus:
+    async def surplus(self, site: Site, named: Resource | None) -> tuple[Resource, ...]:
+        wanted = errand(site)
+        return await PROBE.surplus(wanted, named, asker_of(site, wanted))
+
+    async def test_is_what_is_there_beside_a_failure(self, site: Site) -> None:
         await made(site, errand(site))
-        assert not await self.discard(site, errand(site, existed=before))
-        assert kept(site) == ["kp"]
-        assert not site.cloud.sent
+        assert await self.surplus(site, None) == (
+            Resource("keypair", "kp", "kp", f"{KEYPAIRS}/kp"),
+        )
 
-    async def test_what_is_gone_is_gone(self, site: Site) -> None:
-        assert await self.discard(site, errand(site))
+    async def test_nothing_else_is(self, site: Site) -> None:
+        assert await self.surplus(site, None) == ()
+        await made(site, errand(site, IMPORTED))
+        assert await self.surplus(site, None) == ()
+        assert await self.surplus(site, Resource("keypair", "kp")) == ()
 
-    async def test_what_nova_does_not_delete_is_still_there(self, site: Site) -> None:
-        await made(site, errand(site))
-        site.cloud.torment(Rule(fault="409-before", method="DELETE"))
-        assert not await self.discard(site, errand(site))
 
-    async def test_another_user_s_only_where_the_request_says_so(self, site: Site) -> None:
-        document = {"keypair": {"name": "kp", "user_id": "alice"}}
-        await made(site, errand(site))
-        await made(site, errand(site, auth=ADMIN))
-        assert await self.discard(site, errand(site, document, auth=ADMIN, version="2.10"))
-        assert (kept(site), kept(site, "root")) == ([], ["kp"])
-
-    async def test_the_service_user_deletes_the_caller_s(self, site: Site) -> None:
-        await made(site, errand(site))
-        await made(site, errand(site, auth=SERVICE))
-        assert await self.discard(site, errand(site), Expired(site), service=True)
-        assert (kept(site), kept(site, "dedupd")) == ([], ["kp"])
+async def test_none_is_ever_deleted(site: Site) -> None:
+    wanted = errand(site)
+    await made(site, wanted)
+    asker = asker_of(site, wanted)
+    assert not await PROBE.discard(wanted, Resource("keypair", "kp"), asker)
+    assert not site.cloud.sent
 
 
 class TestAdopt:
@@ -297,13 +344,18 @@ class TestAdopt:
         assert isinstance(finding, Found)
         assert msgspec.json.decode(finding.answer.body) == msgspec.json.decode(lost.body)
 
-    async def test_a_generated_one_too_without_its_private_key(self, site: Site) -> None:
-        wanted = errand(site)
-        lost = msgspec.json.decode((await made(site, wanted)).body)["keypair"]
+    @pytest.mark.parametrize("drawn", [True, False])
+    async def test_a_generated_one_with_its_private_key_if_that_was_drawn(
+        self, site: Site, drawn: bool
+    ) -> None:
+        wanted = errand(site, drawn=drawn)
+        lost = PROBE.complete(wanted, await made(site, wanted))
         finding = await self.adopted(site, wanted)
         assert isinstance(finding, Found)
-        shown = msgspec.json.decode(finding.answer.body)["keypair"]
-        assert lost == shown | {"private_key": lost["private_key"]}
+        keypair = msgspec.json.decode(lost.body)["keypair"]
+        if not drawn:
+            del keypair["private_key"]
+        assert msgspec.json.decode(finding.answer.body)["keypair"] == keypair
 
     async def test_not_with_another_key(self, site: Site) -> None:
         await made(site, errand(site, {"keypair": {"name": "kp", "public_key": OTHER_KEY}}))
