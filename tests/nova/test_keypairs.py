@@ -136,6 +136,24 @@ def test_one_that_somebody_makes_meanwhile_is_left_alone(sender: Sender) -> None
     assert "DELETE" not in [verb for verb, _ in sender.nova.seen()]
 
 
+@pytest.mark.parametrize("kind", [Kind(None, KEYPAIRS), GENERATED, Kind("2.91", KEYPAIRS)])
+def test_it_is_told_as_nova_tells_of_one_that_it_has_generated(kind: Kind, sender: Sender) -> None:
+    drawn = sender.post(kind, unique(), unique())
+    generated = sender.post(kind, unique(), None)
+    assert (drawn.status, sender.form(drawn).body) == (
+        generated.status,
+        sender.form(generated).body,
+    )
+
+
+def test_from_292_on_nova_refuses(sender: Sender) -> None:
+    name = unique()
+    answer = sender.post(Kind("2.92", KEYPAIRS), name, name)
+    assert answer.status == 400
+    assert "public_key" in answer.json["badRequest"]["message"]
+    assert sender.names() == []
+
+
 @pytest.mark.parametrize("fault", [None, *FAULTS])
 def test_the_private_key_fits_whatever_is_lost(sender: Sender, fault: str | None) -> None:
     name = unique()
