@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import quote
 
 import msgspec
@@ -81,8 +82,9 @@ def status_url(record: Record) -> str:
     return STATUS_PATH + quote(record.id)
 
 
+@lru_cache(maxsize=4096)
 def timestamp(when: float | None) -> str | None:
-    """RFC 3339, in UTC, to the millisecond."""
+    """RFC 3339, in UTC, to the millisecond; repeats ask for the same ones."""
     if when is None:
         return None
     moment = datetime.datetime.fromtimestamp(when, datetime.UTC)

@@ -94,6 +94,7 @@ class Nova:
         self._session = session
         self._endpoint = endpoint.rstrip("/")
         self._connect_seconds = connect_seconds
+        self._limits = aiohttp.ClientTimeout(connect=connect_seconds, sock_connect=connect_seconds)
 
     async def send(
         self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
@@ -119,9 +120,6 @@ class Nova:
             _begin.reset(reset)
 
     async def _exchange(self, call: Call) -> Answer:
-        limits = aiohttp.ClientTimeout(
-            connect=self._connect_seconds, sock_connect=self._connect_seconds
-        )
         async with self._session.request(
             call.method,
             URL(self._endpoint + call.target, encoded=True),
@@ -132,7 +130,7 @@ class Nova:
             ),
             skip_auto_headers=_ADDED,
             allow_redirects=False,
-            timeout=limits,
+            timeout=self._limits,
         ) as response:
             body = await response.read()
             return Answer(response.status, response.raw_headers, body)
