@@ -34,7 +34,7 @@ from dedupd.store.sqlite import SqliteStore
 
 RESULT_BYTES = 200  # a sealed answer to a server create
 PAYLOAD_BYTES = 900
-TOGETHER = 1000
+TOGETHER = 200
 DAY = 86400.0
 
 
