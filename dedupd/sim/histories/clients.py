@@ -48,7 +48,7 @@ def habits(chance: random.Random, intent: Intent, spread: float) -> Habits:
     draw = chance.random
     prefer = chance.choice(("", "", "", "respond-async", "wait=2"))
     return Habits(
-        user=intent.user if draw() < 0.85 else "bob",
+        user=intent.user if draw() < 0.85 else f"{intent.user}-friend",
         begins=spread * draw(),
         tries=chance.randint(1, 4),
         prefer=prefer,

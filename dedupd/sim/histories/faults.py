@@ -41,6 +41,7 @@ class Fault(enum.StrEnum):
     ANSWER_LOST = "answer lost"
     ANSWER_BROKEN = "5xx after the commit"
     COMMIT_LATE = "commit late"
+    SEND_PAUSE = "pause while sending"
     QUESTION_SLOW = "question slow"
     QUESTION_LOST = "question lost"
     QUESTION_BROKEN = "question 5xx"
@@ -121,6 +122,7 @@ _WORKER_UPKEEP: Weights = {
     Fault.LEASE_ENDED: 0.3,
 }
 _POST: Weights = {
+    Fault.SEND_PAUSE: 8.0,
     Fault.CONNECT_SLOW: 5.0,
     Fault.CONNECT_REFUSED: 6.0,
     Fault.POST_LOST: 6.0,
@@ -131,7 +133,6 @@ _POST: Weights = {
     Fault.ANSWER_BROKEN: 6.0,
     Fault.COMMIT_LATE: 10.0,
     Fault.WORKER_CRASH: 6.0,
-    Fault.WORKER_PAUSE: 8.0,
     Fault.WORKER_CLOCK: 2.0,
     Fault.LEASE_ENDED: 4.0,
 }
@@ -247,9 +248,9 @@ Menu = tuple[tuple[float, Fault], ...]
 """Cumulated probabilities."""
 
 
-def menus(chance: random.Random, intensity: float) -> dict[Operation, Menu]:
-    """How likely each fault is at each operation of one history."""
-    factors = {fault: chance.choice(SWARM) * intensity / 100 for fault in Fault}
+def menus(chance: random.Random, often: Mapping[Fault, float]) -> dict[Operation, Menu]:
+    """How likely each fault is at each operation of one history; ``often`` 1: as in the table."""
+    factors = {fault: chance.choice(SWARM) * factor / 100 for fault, factor in often.items()}
     return {operation: _cumulated(weights, factors) for operation, weights in WEIGHTS.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -114,9 +115,18 @@ def document(kind: str, name: str) -> Any:
             return {"server_group": {"name": name, "policy": "affinity"}}
 
 
-def draw(chance: random.Random, number: int, identity_key: bytes) -> Intent:
-    """One more request; servers often share a name, and tokens are shared between projects."""
-    [kind] = chance.choices(list(KINDS), [weight for _, _, weight in KINDS.values()])
+OFTEN: Mapping[str, float] = {kind: weight for kind, (_, _, weight) in KINDS.items()}
+
+
+def draw(
+    chance: random.Random, number: int, identity_key: bytes, often: Mapping[str, float] | None
+) -> Intent:
+    """One more request; servers often share a name, and tokens are shared between projects.
+
+    ``often`` says how often which kinds are drawn, if not as usual.
+    """
+    kinds = OFTEN if often is None else often
+    [kind] = chance.choices(list(kinds), list(kinds.values()))
     path, version, _ = KINDS[kind]
     shared = path == SERVERS and chance.random() < 0.6
     name = SHARED_NAME if shared else f"{kind.split()[-1]}-{number}"

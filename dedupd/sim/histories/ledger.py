@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dedupd.cloud.probes.base import Absent, Finding
 from dedupd.exchange import Answer
-from dedupd.request import Record
+from dedupd.request import Record, State
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Ledger:
     touched: set[str] = field(default_factory=set)
     """What somebody deleted or renamed: of several servers, another one is the first then."""
     excused: set[str] = field(default_factory=set)
-    """The requests whose server somebody unmarked: nothing is promised of them."""
+    """The requests whose server somebody unmarked, or whose keypair's name somebody set free."""
     before: int = 0
     """How many of the cloud's effects were there when the history began."""
     _posts: dict[str, list[Post]] = field(default_factory=lambda: defaultdict(list))
@@ -78,6 +78,11 @@ class Ledger:
     def claimed(self, record: Record) -> None:
         """A claim was won."""
         self.lives[record.id, record.birth] = Life(record)
+
+    def moved(self, before: Record, after: Record) -> None:
+        """A record was written; what has ended stays as it is, until only a tombstone is left."""
+        if before.state >= State.DONE and after.state is not State.TOMBSTONE:
+            self.violations.append(f"2: {before.id[:8]} had ended, and was changed")
 
     def forgotten(self, record: Record) -> None:
         """A record was deleted; ``record`` is as it stood."""

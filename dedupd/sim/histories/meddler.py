@@ -15,25 +15,39 @@ _VERSION = ("openstack-api-version", "compute 2.96")
 
 
 class Meddler:
-    """Somebody of the same projects who deletes, renames or unmarks servers."""
+    """Somebody of the same projects who deletes, renames or unmarks servers.
 
-    def __init__(self, stage: Stage, chance: random.Random) -> None:
+    Args:
+        stage: Where.
+        chance: Decides when and what.
+        before: For which requests there were keypairs before; those are deleted, too.
+        haste: How much quicker than usual, and how much fonder of taking marks away.
+    """
+
+    def __init__(
+        self, stage: Stage, chance: random.Random, before: list[Intent], haste: float
+    ) -> None:
         self._stage = stage
         self._chance = chance
+        self._before = before
+        self._haste = haste
 
     async def run(self) -> None:
         """Meddle a few times."""
-        for _ in range(3):
-            await asyncio.sleep(1.0 + 5.0 * self._chance.random())
+        for _ in range(round(3 * self._haste)):
+            await asyncio.sleep((1.0 + 5.0 * self._chance.random()) / self._haste)
             now = self._stage.clock()
             servers = self._stage.nova.world.servers.values()
             hosted = [server for server in servers if server.is_hosted(now)]
-            if hosted:
+            if self._before and self._chance.random() < 0.3:
+                self._tidy(self._before.pop())
+            elif hosted:
                 self._meddle(self._chance.choice(hosted))
 
     def _meddle(self, server: Server) -> None:
         self._stage.ledger.touched.add(server.id)
-        match self._chance.randrange(3):
+        [act] = self._chance.choices(range(3), (1.0, 1.0, self._haste))
+        match act:
             case 0:
                 self._stage.ledger.meddled.add(server.id)
                 self._ask("DELETE", server, "", b"")
@@ -46,6 +60,16 @@ class Meddler:
                 self._stage.ledger.excused.update(mark.removeprefix("dedupd.") for mark in marks)
                 self._ask("PUT", server, "/tags", b'{"tags":[]}')
 
+    def _tidy(self, intent: Intent) -> None:
+        """Delete the keypair that was there before, unless another has its name by now."""
+        made = self._stage.nova.ledger[self._stage.ledger.before :]
+        if not any(intent.name in effect.resources for effect in made):
+            # A POST that is in doubt may make one now, which cannot be told from the one before.
+            self._stage.ledger.excused.add(intent.id)
+            token = ("x-auth-token", f"{intent.user}:{intent.project}")
+            self._stage.chronicle.note("meddler", "DELETE", intent.name)
+            self._stage.nova.handle("DELETE", f"{KEYPAIRS}/{intent.name}", [token], b"")
+
     def _ask(self, method: str, server: Server, part: str, body: bytes) -> None:
         token = ("x-auth-token", f"mallory:{server.project}")
         self._stage.chronicle.note("meddler", method, server.id, part)
@@ -53,12 +77,13 @@ class Meddler:
         self._stage.nova.handle(method, target, [token, _VERSION], body)
 
 
-def make_before(stage: Stage, intents: list[Intent]) -> None:
-    """Make the keypairs of these names before anybody asks dedupd for them."""
-    for intent in intents:
-        if intent.path == KEYPAIRS:
-            token = ("x-auth-token", f"{intent.user}:{intent.project}")
-            wanted = intent.document["keypair"].get("public_key", key(2).public_key)
-            document = {"keypair": {"name": intent.name, "public_key": wanted}}
-            stage.nova.handle("POST", KEYPAIRS, [token], msgspec.json.encode(document))
+def make_before(stage: Stage, intents: list[Intent]) -> list[Intent]:
+    """Make the keypairs that these ask for before anybody asks dedupd; returns for which."""
+    keypairs = list({intent.id: intent for intent in intents if intent.path == KEYPAIRS}.values())
+    for intent in keypairs:
+        token = ("x-auth-token", f"{intent.user}:{intent.project}")
+        wanted = intent.document["keypair"].get("public_key", key(2).public_key)
+        document = {"keypair": {"name": intent.name, "public_key": wanted}}
+        stage.nova.handle("POST", KEYPAIRS, [token], msgspec.json.encode(document))
     stage.ledger.before = len(stage.nova.ledger)
+    return keypairs

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from dedupd.sim.histories import faults, intents
 from dedupd.sim.histories.clients import Habits, habits
-from dedupd.sim.histories.faults import Fate, Menu, Operation
+from dedupd.sim.histories.faults import Fate, Fault, Menu, Operation
 from dedupd.sim.histories.intents import PROJECTS, Intent
 from dedupd.sim.histories.programs import Terms
+from dedupd.sim.histories.themes import THEMES, Emphasis, Theme
 from dedupd.sim.nova.world import Settings
 
 
@@ -35,6 +36,7 @@ class Plan:
     """Everything about a history but its chances."""
 
     seed: int
+    theme: Theme
     mode: Mode
     fronts: int
     workers: int
@@ -44,10 +46,14 @@ class Plan:
     callers: tuple[tuple[Intent, Habits], ...]
     meddles: bool
     """Whether somebody renames, deletes or unmarks servers meanwhile."""
+    haste: float
+    """How much quicker than usual that one is."""
     preexisting: bool
     """Whether a keypair of the wanted name was there before."""
     fates: tuple[Fate, ...]
     """What becomes of those that are not of the healthy core, in turn."""
+    pause_exponent: float
+    """How rare long pauses are."""
     quiet_at: float
     """When the faults end, in seconds; in safety mode, when the history does."""
 
@@ -59,11 +65,17 @@ SETTLE_SECONDS = 11.0
 SPREAD_SECONDS = 5.0
 
 
-def plan(seed: int, identity_key: bytes, intensity: float) -> Plan:
-    """The plan of a seed; ``intensity`` 0 leaves all faults out."""
+def plan(seed: int, identity_key: bytes, intensity: float, focus: Theme | None = None) -> Plan:
+    """The plan of a seed; ``intensity`` 0 leaves all faults out, ``focus`` sets the theme."""
     chance = random.Random(f"{seed} plan")
+    [drawn] = chance.choices(list(THEMES), [emphasis.share for emphasis in THEMES.values()])
+    theme = drawn if focus is None else focus
+    emphasis = THEMES[theme]
     mode = chance.choice((Mode.SAFETY, Mode.SAFETY, Mode.QUIET, Mode.CORE))
-    wanted = [intents.draw(chance, number, identity_key) for number in range(chance.randint(1, 3))]
+    wanted = [
+        intents.draw(chance, number, identity_key, emphasis.kinds)
+        for number in range(chance.choice(emphasis.requests))
+    ]
     if chance.random() < 0.15:
         wanted.append(replace(wanted[0], project=PROJECTS[1], user="carol"))
     callers = tuple(
@@ -73,17 +85,28 @@ def plan(seed: int, identity_key: bytes, intensity: float) -> Plan:
     )
     return Plan(
         seed=seed,
+        theme=theme,
         mode=mode,
         fronts=chance.choice((1, 2, 2)),
-        workers=chance.choice((1, 2, 2, 3)),
+        workers=chance.choice(emphasis.workers),
         terms=_terms(chance),
-        nova=Settings(page_limit=chance.choice((1, 2, 1000))),
-        menus=faults.menus(chance, intensity * chance.choice((0.5, 1.0, 1.0, 2.0))),
+        nova=Settings(page_limit=chance.choice(emphasis.pages)),
+        menus=_menus(chance, emphasis, intensity),
         callers=callers,
-        meddles=chance.random() < 0.2,
-        preexisting=chance.random() < 0.1,
+        meddles=chance.random() < emphasis.meddles,
+        haste=emphasis.haste,
+        preexisting=chance.random() < emphasis.preexisting,
         fates=tuple(chance.choice(list(Fate)) for _ in range(3)),
-        quiet_at=chance.uniform(6.0, 16.0),
+        pause_exponent=emphasis.pause_exponent,
+        quiet_at=chance.uniform(*emphasis.quiet),
+    )
+
+
+def _menus(chance: random.Random, emphasis: Emphasis, intensity: float) -> dict[Operation, Menu]:
+    often = emphasis.factors or {}
+    level = intensity * chance.choice((0.5, 1.0, 1.0, 2.0))
+    return faults.menus(
+        chance, {fault: level * often.get(fault, emphasis.others) for fault in Fault}
     )
 
 

@@ -21,12 +21,13 @@ from dedupd.sim.histories.meddler import Meddler, make_before
 from dedupd.sim.histories.plan import INTENSITY, Mode, Plan, plan
 from dedupd.sim.histories.programs import FrontProgram, WorkerProgram
 from dedupd.sim.histories.stage import CLOCK_JUMP, FRONT_CLOCK_JUMP, IDENTITY, Node, Stage
+from dedupd.sim.histories.themes import Theme
 from dedupd.ssh_key import GeneratedKey
 
 ENDING_SECONDS = 90.0
 """Within how long everything must end when the faults have ended."""
 
-SAFETY_SECONDS = 36.0
+SAFETY_SECONDS = 40.0
 """How long a history goes on in which they never end."""
 
 WATCH_SECONDS = 6.0
@@ -53,19 +54,26 @@ class History:
         return digest(self.events)
 
 
-def run(seed: int, *, intensity: float = INTENSITY, keep: Iterable[Key] | None = None) -> History:
+def run(
+    seed: int,
+    *,
+    intensity: float = INTENSITY,
+    keep: Iterable[Key] | None = None,
+    focus: Theme | None = None,
+) -> History:
     """The history of a seed.
 
     Args:
         seed: Decides everything.
         intensity: How often faults strike; 0: never.
         keep: Where given, only these faults strike.
+        focus: The theme; None: what the seed draws.
     """
     random.seed(seed)  # tenacity's random waits draw from there
     loop = VirtualLoop()
     try:
         with unexpected() as logged:
-            return _Play(loop, plan(seed, IDENTITY, intensity), keep).run(logged.found)
+            return _Play(loop, plan(seed, IDENTITY, intensity, focus), keep).run(logged.found)
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -85,6 +93,7 @@ class _Play:
         chance = random.Random(f"{plan.seed} stage")
         self._keys = 100
         self.stage = Stage(loop, chance, plan.nova, self._generate_key)
+        self.stage.pause_exponent = plan.pause_exponent
         self.stage.ledger.look_after = _counts_from
         self.stage.torment = Torment(plan.menus, keep, self.stage.state_of, loop.time)
         self._trouble: list[str] = []
@@ -120,10 +129,10 @@ class _Play:
         plan = self._plan
         for node in self.stage.nodes.values():
             node.start()
-        if plan.preexisting:
-            make_before(self.stage, [intent for intent, _ in plan.callers])
+        wanted = [intent for intent, _ in plan.callers]
+        before = make_before(self.stage, wanted) if plan.preexisting else []
         if plan.meddles:
-            meddler = Meddler(self.stage, random.Random(f"{plan.seed} meddler"))
+            meddler = Meddler(self.stage, random.Random(f"{plan.seed} meddler"), before, plan.haste)
             self._others.append(self._loop.create_task(meddler.run()))
         self._calls = [self._call(number) for number in range(len(plan.callers))]
         if plan.mode.live:

@@ -86,6 +86,7 @@ class Stage:
         self.ledger = Ledger(loop.time)
         self.nodes: dict[str, Node] = {}
         self.torment: Torment
+        self.pause_exponent = 3.0
 
     async def draw_key(self) -> GeneratedKey:
         """A new key, as a front draws it."""
@@ -230,8 +231,8 @@ class Node:
             case Fault.FRONT_CRASH | Fault.WORKER_CRASH:
                 self.crash(RESTART_SECONDS * abs(2 * size - 1))
                 return False
-            case Fault.FRONT_PAUSE | Fault.WORKER_PAUSE:
-                self.pause(PAUSE_SECONDS * size**3)
+            case Fault.FRONT_PAUSE | Fault.WORKER_PAUSE | Fault.SEND_PAUSE:
+                self.pause(PAUSE_SECONDS * size**self.stage.pause_exponent)
             case Fault.FRONT_CLOCK | Fault.WORKER_CLOCK:
                 self.ahead = self._jump * (2 * size - 1)
                 self.stage.chronicle.note(self.name, "clock jumped", round(self.ahead, 3))

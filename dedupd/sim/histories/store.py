@@ -76,6 +76,7 @@ class HostileStore:
             swap = self._truth.swap(before, after, result=result, worker=worker, gone=gone)
             written = at_once(swap)
             if written is not None:
+                self._node.stage.ledger.moved(before, written)
                 self._note(f"{before.state.label} -> {after.state.label}", written)
             return written
 

@@ -1,0 +1,79 @@
+"""What some histories are about: what is rare by chance alone is drawn on purpose in them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dedupd.sim.histories.faults import Fault
+
+
+class Theme(enum.StrEnum):
+    """The themes; what each is for stands in ``THEMES``."""
+
+    ANYTHING = "anything"
+    NAMESAKES = "namesakes"
+    OVERTAKEN = "overtaken"
+
+
+@dataclass(frozen=True)
+class Emphasis:
+    """How a history of a theme differs from one of none."""
+
+    share: float
+    """How often the theme is drawn."""
+    kinds: Mapping[str, float] | None = None
+    """What is requested, and how often; None: anything."""
+    factors: Mapping[Fault, float] | None = None
+    """How often these faults strike; None: all as any history's."""
+    others: float = 1.0
+    """The same for all other faults."""
+    pages: tuple[int, ...] = (1, 2, 1000)
+    """How many servers Nova shows at once."""
+    workers: tuple[int, ...] = (1, 2, 2, 3)
+    requests: tuple[int, ...] = (1, 2, 3)
+    meddles: float = 0.2
+    """How likely somebody else works on the same servers and keypairs."""
+    haste: float = 1.0
+    """How much quicker that one is, and how much fonder of taking marks away."""
+    preexisting: float = 0.1
+    """How likely keypairs of the wanted names are there before."""
+    pause_exponent: float = 3.0
+    """How rare long pauses are."""
+    quiet: tuple[float, float] = (6.0, 16.0)
+    """Between when and when the faults end, in seconds."""
+
+
+THEMES: Mapping[Theme, Emphasis] = {
+    Theme.ANYTHING: Emphasis(share=0.6),
+    # Answers are lost while Nova lists many servers of one name on many pages.
+    Theme.NAMESAKES: Emphasis(
+        share=0.15,
+        kinds={"server by metadata": 5.0, "server by tag": 1.0},
+        factors={Fault.ANSWER_LOST: 4.0, Fault.ANSWER_BROKEN: 4.0, Fault.COMMIT_LATE: 3.0},
+        others=0.7,
+        pages=(1,),
+        requests=(3, 4),
+    ),
+    # A worker stands still until others have taken its requests over and ended them.
+    Theme.OVERTAKEN: Emphasis(
+        share=0.25,
+        kinds={
+            "server by tag": 4.0,
+            "server by metadata": 1.0,
+            "imported keypair": 5.0,
+            "generated keypair": 1.0,
+        },
+        factors={Fault.SEND_PAUSE: 2.0, Fault.WORKER_PAUSE: 1.0, Fault.LEASE_ENDED: 2.0},
+        others=0.6,
+        workers=(2, 2, 3),
+        requests=(1, 2),
+        meddles=0.8,
+        haste=4.0,
+        preexisting=0.6,
+        pause_exponent=0.4,
+        quiet=(24.0, 34.0),
+    ),
+}
+"""What is drawn how often, and what it is for."""
