@@ -24,6 +24,10 @@ LOG = logging.getLogger(__name__)
 MAX_UNCONFIRMED = 20_000
 """How many messages may await their confirmation; one more is refused."""
 
+REJECTING_SECONDS = 1.0
+"""For how long everything may be rejected before the connection is replaced: a channel that begins
+to publish while the queue's members elect a leader has everything rejected for ever (3.10.8)."""
+
 DEAD_LETTERS = 100_000
 """How many messages the queue of dead letters keeps; the oldest go first."""
 
@@ -71,6 +75,7 @@ class AmqpBroker(Broker):
         self._settlements = Settlements()
         self._unsettled: dict[int, str] = {}
         self._next_beat = 0.0
+        self._rejecting_since: float | None = None
         options = {
             "read_timeout": policies.DEADLINE_SECONDS,
             "write_timeout": policies.DEADLINE_SECONDS,
@@ -150,6 +155,7 @@ class AmqpBroker(Broker):
         )
 
     def _confirmed(self, number: int, multiple: bool) -> None:
+        self._rejecting_since = None
         for sent in self._unconfirmed.take(number, multiple):
             self._answer(sent.reply)
             if sent.replaces is not None:
@@ -161,6 +167,10 @@ class AmqpBroker(Broker):
             self._answer(sent.reply, QueueUnavailable(text))
             if sent.replaces is not None:
                 self._reject(sent.replaces, requeue=True)
+        now = time.monotonic()
+        self._rejecting_since = self._rejecting_since or now
+        if now - self._rejecting_since > REJECTING_SECONDS:
+            raise QueueUnavailable(f"The broker {self._place} rejects everything.")
 
     def _arrive(self, message: Any) -> None:
         self._settlements.arrived(message.delivery_tag)

@@ -297,6 +297,24 @@ async def test_what_the_broker_rejects_is_not_published(broker: RabbitMQ, name: 
         assert await queue.depth() == len(confirmed) > 0
 
 
+async def test_a_connection_of_which_everything_is_rejected_is_replaced(
+    broker: RabbitMQ, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(amqp, "REJECTING_SECONDS", 0.1)
+    policy = [name, f"^{name}$", '{"max-length": 1}', "--apply-to", "queues"]
+    await asyncio.to_thread(broker.control, "set_policy", *policy)
+    async with opened(broker.url, name) as queue:
+        told = ""
+        async with asyncio.timeout(RECOVERY_SECONDS):
+            while "rejects everything" not in told:
+                try:
+                    await queue.publish(request_id(1))
+                except QueueUnavailable as error:
+                    told = error.message
+        await asyncio.to_thread(broker.control, "clear_policy", name)
+        await until_published(queue, 2)
+
+
 async def test_more_than_may_be_unconfirmed_is_refused(
     broker: RabbitMQ, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
