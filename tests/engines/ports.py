@@ -10,6 +10,11 @@ _FIRST = 10_000
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
+def free_port() -> int:
+    """One of ``free_ports``."""
+    return free_ports(1)[0]
+
+
 def free_ports(count: int) -> list[int]:
     """So many different free ports that no outgoing connection takes while their owner is dead.
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -19,20 +16,9 @@ from types import TracebackType
 from typing import Self
 
 from tests.engines.children import launch
+from tests.engines.ports import free_port
 
 READY_SECONDS = 30.0
-_PORTS = range(12000, 32000)
-"""Below Linux's ephemeral ports, so that no connection takes one while a server is down."""
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    while True:
-        port = random.choice(_PORTS)  # noqa: S311 # no secret
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @dataclass

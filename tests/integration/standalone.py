@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.engines.children import launch
+from tests.engines.ports import free_port
 from tests.integration.front import Front
 
 DEDUPD = Path(sys.executable).with_name("dedupd")
@@ -64,7 +63,7 @@ class Standalone(Front):
     ) -> None:
         """Write its configuration; nothing is started."""
         self.directory = directory
-        self.address = f"127.0.0.1:{_free_port()}"
+        self.address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.address}"
         self._measured = measured
         self._configuration = directory / "dedupd.conf"
@@ -188,21 +187,6 @@ class Standalone(Front):
 def logs_of_all() -> list[tuple[str, str]]:
     """Name and last log lines of what runs now."""
     return [(f"dedupd on {running.address}", running.log()) for running in RUNNING]
-
-
-def _free_port() -> int:
-    """A free port that no outgoing connection takes while its owner is dead.
-
-    Raises:
-        OSError: none was found.
-    """
-    outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in random.sample(range(10_000, outgoing), 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise OSError(f"100 ports below {outgoing} are all taken")
 
 
 def _ini(settings: Mapping[str, str]) -> str:

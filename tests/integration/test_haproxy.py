@@ -15,7 +15,7 @@ from typing import Any, Self
 import pytest
 
 from tests.engines.children import launch
-from tests.engines.ports import free_ports
+from tests.engines.ports import free_port
 from tests.integration.installation import Installation
 from tests.integration.simulated import Simulated
 from tests.integration.site import Engines, wait_until
@@ -38,7 +38,7 @@ class Proxy:
 
     def __init__(self, directory: Path, addresses: Mapping[str, str]) -> None:
         """Write its configuration."""
-        [port] = free_ports(1)
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.configuration = directory / "haproxy.cfg"
         self.configuration.write_text(_with_addresses(EXAMPLE.read_text(), port, addresses))

@@ -23,7 +23,7 @@ from dedupd.queue.cluster import Cluster
 from dedupd.queue.kombu import KombuQueue
 from dedupd.queue.link import ThreadLink
 from tests.contract.queues import Inbox, queue_settings, request_id, until_depth
-from tests.engines.ports import free_ports
+from tests.engines.ports import free_port
 from tests.engines.rabbitmq import PASSWORD, USER, RabbitMQ
 from tests.integration.certificates import Authority
 
@@ -392,7 +392,7 @@ async def test_what_a_killed_consumer_had_goes_to_another(broker: RabbitMQ, name
 async def test_another_address_is_used_when_one_does_not_answer(
     broker: RabbitMQ, name: str
 ) -> None:
-    [nobody] = free_ports(1)
+    nobody = free_port()
     with socket.create_server(("127.0.0.1", 0)) as mute:
         hosts = [f"127.0.0.1:{port}" for port in (nobody, mute.getsockname()[1], broker.port)]
         url = f"amqp://{USER}:{PASSWORD}@{','.join(hosts)}//"

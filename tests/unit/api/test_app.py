@@ -9,10 +9,11 @@ import pytest
 
 from dedupd.api.app import App
 from dedupd.api.passthrough import PassThrough, open_upstream
+from tests.engines.ports import free_port
 from tests.unit.asgi import Exchange, Reply, call
 from tests.unit.fronts import FrontDesk
 from tests.unit.site import AUTH, SERVERS, Site
-from tests.unit.upstreams import Upstream, free_port, upstream
+from tests.unit.upstreams import Upstream, upstream
 
 NOVA = b"HTTP/1.1 299 Nova\r\nContent-Length: 4\r\nX-Nova: yes\r\n\r\nnova"
 TOKEN = ("X-Client-Token", "foo")

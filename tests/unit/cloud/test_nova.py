@@ -14,7 +14,8 @@ from dedupd.api.passthrough import open_upstream
 from dedupd.cloud.nova import Connector, Nova
 from dedupd.exchange import Call, Headers
 from dedupd.ports import Lost, NotSent
-from tests.unit.upstreams import Handler, free_port, upstream
+from tests.engines.ports import free_port
+from tests.unit.upstreams import Handler, upstream
 
 DEADLINE = 30.0
 Clouds = Callable[..., Awaitable[Nova]]

@@ -18,8 +18,9 @@ from dedupd.ports import StoreUnavailable
 from dedupd.seal import Keys
 from dedupd.store.etcd_check import NoRecords
 from tests.contract.stores import ETCD, make_record
+from tests.engines.ports import free_port
 from tests.integration.certificates import Authority
-from tests.integration.etcd_server import EtcdServer, free_port
+from tests.integration.etcd_server import EtcdServer
 
 Configured = Callable[..., Settings]
 

@@ -16,8 +16,9 @@ from dedupd.store.etcd import EtcdStore
 from dedupd.store.etcd_cluster import Cluster, Credentials, Refused, Security
 from dedupd.store.etcd_stubs import rpc
 from tests.contract.stores import IDENTITY, NOW, make_record
+from tests.engines.ports import free_port
 from tests.integration.certificates import Authority
-from tests.integration.etcd_server import EtcdServer, free_port
+from tests.integration.etcd_server import EtcdServer
 
 PATIENCE = 30.0
 OUTAGE_SECONDS = 5.0
