@@ -68,12 +68,8 @@ class Real:
         return struck(rules, self._nova.call("GET", "/__fault__").json["rules"])
 
     def ledger(self) -> list[Effect]:
-        """Every server that was made, and every one that was deleted; no keypair that is gone.
-
-        Nova's list with the deleted ones lacks those that are still being scheduled.
-        """
-        rows = [*self._nova.servers(), *self._nova.servers(deleted=True)]
-        made = {row["id"]: row for row in rows}.values()
+        """Every server that was made, and every one that was deleted; no keypair that is gone."""
+        made = self._nova.all_servers()
         gone = [row for row in made if row["status"] == "DELETED"]
         return [
             *(_effect("POST", "server", row["name"], row["id"]) for row in made),

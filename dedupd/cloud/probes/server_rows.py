@@ -31,6 +31,9 @@ METADATA_KEY = "dedupd:id"
 ASKING = Microversion(2, 69)
 """Tags and metadata in every row; in a bare listing, the servers of a cell that is down too."""
 
+BUILDING = "BUILD"
+"""The status of a server that is to be scheduled, or is being built."""
+
 CLOCK_SKEW = 300.0
 """Seconds by which Nova's clock may differ from ours."""
 
@@ -52,6 +55,8 @@ class Row(msgspec.Struct, frozen=True, rename={"disk_config": "OS-DCF:diskConfig
 
 class _Page(msgspec.Struct, frozen=True):
     servers: list[Row]
+    servers_links: list[dict[str, str]] = []
+    """Where the list goes on, if the page is full."""
 
 
 def server_of(body: Any) -> dict[str, Any] | None:
@@ -109,15 +114,25 @@ async def listed(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[
     """All pages; as the caller, or as the service user where the caller's token has ended.
 
     Each server once: Nova may list one on two pages while it leaves the scheduler (measured).
+
+    Raises:
+        CannotAsk: the cloud did not tell; or none of them is ours, and Nova may have left some out:
+            what is to be scheduled stands first, and is not shown behind a marker that has been
+            scheduled since (measured; ``API.get_all`` in nova/compute/api.py).
     """
     rows: dict[str, Row] = {}
-    marker: dict[str, str] = {}
-    while True:
-        page = {row.id: row for row in await _page(errand, asker, filters | marker)}
-        if page.keys() <= rows.keys():
-            return list(rows.values())
-        rows |= page
-        marker = {"marker": list(page)[-1]}
+    page = await _page(errand, asker, filters)
+    complete = True
+    while grown := {row.id: row for row in page.servers if row.id not in rows}:
+        rows |= grown
+        last, full = page.servers[-1], bool(page.servers_links)
+        page = await _page(errand, asker, filters | {"marker": last.id})
+        went_on = full or any(row.id not in rows for row in page.servers)
+        complete = complete and not (went_on and last.status == BUILDING)
+    found = list(rows.values())
+    if not complete and not ours(errand, found):
+        raise CannotAsk("Servers were scheduled while Nova listed them; some may be left out.")
+    return found
 
 
 async def listed_bare(errand: Errand, asker: Asker) -> list[Row]:
@@ -133,20 +148,24 @@ async def listed_bare(errand: Errand, asker: Asker) -> list[Row]:
     return [row for row in rows if row.tenant_id == errand.record.project_id]
 
 
-async def _page(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
+async def _page(errand: Errand, asker: Asker, filters: dict[str, str]) -> _Page:
     answer = await asker.as_caller(query(f"{errand.base}/servers/detail", filters), ASKING)
     if answer.status in REFUSED:
         everyone = {"all_tenants": "1", "project_id": errand.record.project_id}
         target = query(f"{errand.root}/servers/detail", filters | everyone)
         answer = await asker.as_service(target, ASKING)
-    return _rows(answer)
+    return _decoded(answer)
 
 
 def _rows(answer: Answer) -> list[Row]:
+    return _decoded(answer).servers
+
+
+def _decoded(answer: Answer) -> _Page:
     if answer.status != 200:
         raise CannotAsk(f"Listing servers: Nova answered {answer.status}.")
     try:
-        return msgspec.json.decode(answer.body, type=_Page).servers
+        return msgspec.json.decode(answer.body, type=_Page)
     except NOT_JSON as error:
         raise CannotAsk(f"Listing servers: Nova's answer cannot be read: {error}") from None
 

@@ -59,7 +59,11 @@ _SORT_COLUMNS: dict[str, Callable[[Server], Any]] = {
 
 
 def _sorted(call: Call, found: list[Server]) -> list[Server]:
-    """Order the rows: newest first unless asked otherwise; within one second, by id."""
+    """Order the rows: newest first unless asked otherwise; within one second, by id.
+
+    What has no host yet stands before all others, as in Nova (``API.get_all``): what is behind a
+    marker that gets its host between two pages is therefore on neither.
+    """
     keys = [value for name, value in call.query if name == "sort_key" and value in _SORT_COLUMNS]
     directions = [value for name, value in call.query if name == "sort_dir"]
     keys = keys or ["created_at"]
@@ -67,6 +71,7 @@ def _sorted(call: Call, found: list[Server]) -> list[Server]:
     ordered = sorted(found, key=lambda server: server.id)
     for key, direction in reversed(list(zip(keys, directions, strict=False))):
         ordered.sort(key=_SORT_COLUMNS[key], reverse=direction == "desc")
+    ordered.sort(key=lambda server: server.is_hosted(call.now))
     return ordered
 
 

@@ -44,6 +44,21 @@ class Expired:
         return await self._cloud.send(call, timeout)
 
 
+class Scheduling:
+    """A Nova in which the last server of a page gets its host before the next page is asked for."""
+
+    def __init__(self, site: Site) -> None:
+        self._cloud = site.cloud
+
+    async def send(
+        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+    ) -> Answer:
+        _, _, marker = call.target.partition("marker=")
+        if marker:
+            self._cloud.nova._world.servers[marker].scheduled = 0.0
+        return await self._cloud.send(call, timeout)
+
+
 class Altered:
     """A Nova whose answers to some GETs are others than the simulation's."""
 

@@ -32,6 +32,7 @@ from tests.unit.cloud.probes.errands import (
     SERVICE,
     Altered,
     Expired,
+    Scheduling,
     asker_of,
     errand_of,
 )
@@ -242,6 +243,17 @@ class TestLook:
         answer = await made(site, errand)
         for number in range(5):
             await made(site, errand_of(site, **what, mark=f"{number:032}"))
+        name = msgspec.json.decode(answer.body)["server"]["id"]
+        assert found_id(await looked(site, errand)) == name
+
+    async def test_a_list_that_may_lack_some_decides_nothing(self, site: Site) -> None:
+        waiting = Settings(page_limit=1, schedule_seconds=1e3, build_seconds=1e3)
+        site.cloud = SimulatedCloud(site.clock, waiting)
+        errand = errand_of(site, version="2.51")
+        answer = await made(site, errand)
+        await made(site, errand_of(site, version="2.51", mark=OTHER))
+        with pytest.raises(CannotAsk, match="scheduled while"):
+            await looked(site, errand, cloud=Scheduling(site))
         name = msgspec.json.decode(answer.body)["server"]["id"]
         assert found_id(await looked(site, errand)) == name
 

@@ -19,6 +19,17 @@ def test_within_one_second_by_id(client: Client) -> None:
     assert ids == sorted(ids)
 
 
+def test_what_has_no_host_stands_before_all_others() -> None:
+    client = Client(schedule_seconds=5.0, build_seconds=5.0)
+    older = client.create("a")
+    client.wait(5.0)
+    client.post_server("b")
+    assert client.names("sort_key=display_name&sort_dir=asc") == ["b", "a"]
+    assert client.names(f"sort_key=display_name&sort_dir=asc&marker={older}") == []
+    client.wait(6.0)
+    assert client.names("sort_key=display_name&sort_dir=asc") == ["a", "b"]
+
+
 def test_sorting(client: Client) -> None:
     for name in ("b", "c", "a"):
         client.create(name)
