@@ -21,7 +21,7 @@ from dedupd.cloud.probes.server_rows import Row
 from dedupd.cloud.probes.servers import ServerProbe
 from dedupd.exchange import Answer
 from dedupd.outcome import Outcome, Retry, Ruling
-from dedupd.ports import QueueUnavailable, StoreUnavailable
+from dedupd.ports import Delivery, QueueUnavailable, StoreUnavailable
 from dedupd.request import Record, Resource, State
 from dedupd.worker import executor
 from dedupd.worker import job as job_module
@@ -30,6 +30,7 @@ from dedupd.worker.executor import ENDED, RECONCILE, Executor, Next
 from dedupd.worker.job import Job
 from dedupd.worker.lease import Lease
 from dedupd.worker.reconciler import Decision, Reconciler
+from dedupd.worker.service import WorkerService
 from dedupd.worker.sweeper import Sweeper
 
 Patch = pytest.MonkeyPatch
@@ -270,3 +271,22 @@ def _(patch: Patch) -> None:
         return Decision.ENDED
 
     patch.setattr(Reconciler, "_give_up", give_up)
+
+
+@defect("acknowledged before it is finished, and nobody sweeps")
+def _(patch: Patch) -> None:
+    real = WorkerService._take
+
+    async def take(self: WorkerService, delivery: Delivery) -> None:
+        delivery.acknowledge()
+        await real(self, delivery)
+
+    async def nothing(_self: Sweeper, _queued: Iterable[Record]) -> None:
+        """What is queued is left to the queue alone."""
+
+    def nobody(_self: Sweeper, _records: list[Record]) -> None:
+        """What was left is left."""
+
+    patch.setattr(WorkerService, "_take", take)
+    patch.setattr(Sweeper, "_publish", nothing)
+    patch.setattr(Sweeper, "_recover", nobody)

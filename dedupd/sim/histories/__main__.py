@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
@@ -24,14 +20,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from dedupd.sim.histories import tally
+from dedupd.sim.histories import campaign, tally
 from dedupd.sim.histories.plan import INTENSITY
 from dedupd.sim.histories.run import run
 from dedupd.sim.histories.shrink import shrunk, told
 from dedupd.sim.histories.tally import Checkpoint, Tally
-
-BLOCK = 200
-"""Histories that a process runs at a time."""
 
 SAVE_SECONDS = 10.0
 
@@ -47,7 +40,9 @@ def main() -> int:
     with _progress(console) as progress:
         task = progress.add_task("histories", total=checkpoint.last - checkpoint.first)
         saved = 0.0
-        for part in _parts(checkpoint, options.processes, options.intensity):
+        for part in campaign.parts(
+            checkpoint.next, checkpoint.last, options.processes, options.intensity
+        ):
             checkpoint.tally.add(part)
             checkpoint.next += part.histories
             checkpoint.seconds = time.monotonic() - began
@@ -83,24 +78,6 @@ def _begun(options: argparse.Namespace) -> Checkpoint:
         return found
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return Checkpoint(options.first, last, options.first, Tally(), began=now)
-
-
-def _parts(checkpoint: Checkpoint, processes: int, intensity: float) -> Iterator[Tally]:
-    """The sums of one block after the other, in their order, so that a file says what is done."""
-    starts = iter(range(checkpoint.next, checkpoint.last, BLOCK))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-
-        def submitted(number: int) -> list[Future[Tally]]:
-            return [
-                pool.submit(tally.tallied, range(at, min(at + BLOCK, checkpoint.last)), intensity)
-                for at in islice(starts, number)
-            ]
-
-        waiting = submitted(2 * processes)
-        while waiting:
-            yield waiting.pop(0).result()
-            waiting += submitted(1)
 
 
 def _progress(console: Console) -> Progress:

@@ -14,6 +14,7 @@ from dedupd.sim.histories.intents import Intent
 from dedupd.sim.histories.ledger import Given
 from dedupd.sim.histories.programs import HOLD_SECONDS, HOST, Exchange, FrontProgram, Reply
 from dedupd.sim.histories.stage import Node, Stage
+from dedupd.sim.histories.themes import Emphasis
 
 PATIENCE_SECONDS = HOLD_SECONDS + 4.0
 STATUS = "/dedupd/v1/requests/"
@@ -43,17 +44,17 @@ class Habits:
     """Whether it asks for the status meanwhile, and for what Nova shows."""
 
 
-def habits(chance: random.Random, intent: Intent, spread: float) -> Habits:
+def habits(chance: random.Random, intent: Intent, spread: float, emphasis: Emphasis) -> Habits:
     """The habits of one more caller."""
     draw = chance.random
     prefer = chance.choice(("", "", "", "respond-async", "wait=2"))
     return Habits(
         user=intent.user if draw() < 0.85 else f"{intent.user}-friend",
         begins=spread * draw(),
-        tries=chance.randint(1, 4),
+        tries=chance.choice(emphasis.tries),
         prefer=prefer,
         alters=draw() < 0.06,
-        cancels=draw() < 0.04,
+        cancels=draw() < emphasis.cancels,
         asks=draw() < 0.08,
     )
 

@@ -79,7 +79,7 @@ def plan(seed: int, identity_key: bytes, intensity: float, focus: Theme | None =
     if chance.random() < 0.15:
         wanted.append(replace(wanted[0], project=PROJECTS[1], user="carol"))
     callers = tuple(
-        (intent, habits(chance, intent, SPREAD_SECONDS))
+        (intent, habits(chance, intent, SPREAD_SECONDS, emphasis))
         for intent in wanted
         for _ in range(chance.choice((1, 1, 2, 3)))
     )
@@ -89,7 +89,7 @@ def plan(seed: int, identity_key: bytes, intensity: float, focus: Theme | None =
         mode=mode,
         fronts=chance.choice((1, 2, 2)),
         workers=chance.choice(emphasis.workers),
-        terms=_terms(chance),
+        terms=_terms(chance, emphasis),
         nova=Settings(page_limit=chance.choice(emphasis.pages)),
         menus=_menus(chance, emphasis, intensity),
         callers=callers,
@@ -110,11 +110,11 @@ def _menus(chance: random.Random, emphasis: Emphasis, intensity: float) -> dict[
     )
 
 
-def _terms(chance: random.Random) -> Terms:
+def _terms(chance: random.Random, emphasis: Emphasis) -> Terms:
     return Terms(
         settle=SETTLE_SECONDS,
         retry=chance.choice((2.0, 8.0)),
-        result=chance.choice((6.0, 3600.0, 3600.0)),
+        result=chance.choice(emphasis.results),
         latch=chance.random() < 0.8,
         duplicates=chance.choice(("report", "delete")),
     )

@@ -15,6 +15,7 @@ class Theme(enum.StrEnum):
     ANYTHING = "anything"
     NAMESAKES = "namesakes"
     OVERTAKEN = "overtaken"
+    AFTERWARDS = "afterwards"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class Emphasis:
     """How much quicker that one is, and how much fonder of taking marks away."""
     preexisting: float = 0.1
     """How likely keypairs of the wanted names are there before."""
+    cancels: float = 0.04
+    """How likely a caller cancels."""
+    tries: tuple[int, ...] = (1, 2, 3, 4)
+    """How often a caller comes."""
+    results: tuple[float, ...] = (6.0, 3600.0, 3600.0)
+    """For how many seconds a result is kept."""
     pause_exponent: float = 3.0
     """How rare long pauses are."""
     quiet: tuple[float, float] = (6.0, 16.0)
@@ -46,7 +53,7 @@ class Emphasis:
 
 
 THEMES: Mapping[Theme, Emphasis] = {
-    Theme.ANYTHING: Emphasis(share=0.6),
+    Theme.ANYTHING: Emphasis(share=0.5),
     # Answers are lost while Nova lists many servers of one name on many pages.
     Theme.NAMESAKES: Emphasis(
         share=0.15,
@@ -58,7 +65,7 @@ THEMES: Mapping[Theme, Emphasis] = {
     ),
     # A worker stands still until others have taken its requests over and ended them.
     Theme.OVERTAKEN: Emphasis(
-        share=0.25,
+        share=0.2,
         kinds={
             "server by tag": 4.0,
             "server by metadata": 1.0,
@@ -74,6 +81,16 @@ THEMES: Mapping[Theme, Emphasis] = {
         preexisting=0.6,
         pause_exponent=0.4,
         quiet=(24.0, 34.0),
+    ),
+    # Callers come back to what has ended: unknown, cancelled, released, or a tombstone.
+    Theme.AFTERWARDS: Emphasis(
+        share=0.15,
+        kinds={"server group": 3.0, "server by tag": 2.0, "refused server": 1.0},
+        factors={Fault.CONNECT_REFUSED: 8.0, Fault.POST_LOST: 3.0, Fault.MESSAGE_SLOW: 2.0},
+        requests=(1, 2),
+        cancels=0.3,
+        tries=(4, 6, 8),
+        results=(2.0,),
     ),
 }
 """What is drawn how often, and what it is for."""
