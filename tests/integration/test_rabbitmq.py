@@ -341,6 +341,24 @@ async def test_a_message_that_kills_its_consumers_ends_among_the_dead_letters(
         assert await queue.depth() == 0
 
 
+async def test_what_is_declared_bears_the_loss_of_nodes_and_of_no_dead_letter(
+    broker: RabbitMQ, name: str
+) -> None:
+    """RabbitMQ refuses to declare again what differs in anything."""
+    quorum = {"x-queue-type": "quorum"}
+    own = {
+        "x-delivery-limit": 7,
+        "x-dead-letter-exchange": f"{name}.dead",
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    declared = {name: quorum | own, f"{name}.dead": quorum | {"x-max-length": 100_000}}
+    async with opened(broker.url, name, delivery_limit=7):
+        for queue, arguments in declared.items():
+            with channel_of(broker) as channel:
+                channel.queue_declare(queue, durable=True, auto_delete=False, arguments=arguments)
+
+
 async def test_what_is_no_id_goes_to_the_dead_letters(broker: RabbitMQ, name: str) -> None:
     async with opened(broker.url, name) as queue:
         inbox = Inbox(acknowledge=True)

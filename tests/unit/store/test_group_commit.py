@@ -91,9 +91,10 @@ async def test_what_comes_meanwhile_waits_until_a_further_batch_is_worth_it(
     many = [group.run(f"m{n}", creation(f"{prefix}m{n}")) for n in range(few + 1)]
     await asyncio.sleep(0)
     late = group.run("late", creation(f"{prefix}late"))
-    before = (await second).revision
-    assert {(await part).revision for part in many} == {before + 1}
-    assert (await late).revision == before + 2
+    [together] = {(await part).revision for part in many}
+    # These two are under way side by side, and come in either order.
+    assert abs((await second).revision - together) == 1
+    assert (await late).revision == max((await second).revision, together) + 1
 
 
 async def test_each_succeeds_or_fails_by_itself(group: GroupCommit, prefix: str) -> None:
@@ -107,23 +108,28 @@ async def test_each_succeeds_or_fails_by_itself(group: GroupCommit, prefix: str)
     assert {found(part.responses[0]).value for part in parts[::2]} == {b"old"}
 
 
-async def test_a_subject_comes_once_in_a_batch(group: GroupCommit, prefix: str) -> None:
+async def test_a_subject_comes_once_in_a_batch(
+    group: GroupCommit, cluster: Cluster, prefix: str
+) -> None:
+    before = await revision(cluster)
     parts = await asyncio.gather(
         *(group.run("same", creation(f"{prefix}same", b"%d" % n)) for n in range(50)),
         *(group.run(str(n), creation(f"{prefix}{n}")) for n in range(50)),
     )
     assert sum(part.succeeded for part in parts[:50]) == 1
     assert all(part.succeeded for part in parts[50:])
+    assert await revision(cluster) - before == 1, "no batch was rejected, and cut in halves"
 
 
 async def test_a_batch_keeps_to_its_size(group: GroupCommit, cluster: Cluster, prefix: str) -> None:
     before = await revision(cluster)
     value = bytes(100_000)
     parts = await asyncio.gather(
-        *(group.run(str(n), creation(f"{prefix}{n}", value)) for n in range(40))
+        *(group.run(str(n), creation(f"{prefix}{n}", value)) for n in range(30))
     )
     assert all(part.succeeded for part in parts)
-    assert await revision(cluster) - before == 4, f"ten of 100 kB fit into {MAX_BYTES}"
+    # A batch that etcd rejects is cut in halves: two of 15.
+    assert await revision(cluster) - before == 3, f"ten of 100 kB fit into {MAX_BYTES}"
 
 
 @pytest.mark.parametrize("bad", [0, 42, 99])
