@@ -21,11 +21,11 @@ from dedupd.sim.histories.faults import Draw
 from dedupd.sim.histories.plan import SETTLE_SECONDS, Mode, plan
 from dedupd.sim.histories.programs import CONNECT_SECONDS, SEND_SECONDS
 from dedupd.sim.histories.run import History, run
+from dedupd.sim.histories.shrink import told
 from dedupd.sim.histories.stage import IDENTITY, Node
 from dedupd.sim.histories.themes import Theme
 from dedupd.worker.compensation import Compensation
 from dedupd.worker.job import Job
-from tests.simulation.test_histories import told
 
 ASLEEP_SECONDS = 2 * (CONNECT_SECONDS + SEND_SECONDS + SETTLE_SECONDS)
 """Long enough for another worker to take over, to look after the settle time, and to send."""
