@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from bench.listen import listen
 from dedupd.api.passthrough import PassThrough, open_upstream
 
 
@@ -29,21 +29,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--nova", required=True, help="URL to send on to")
     options = parser.parse_args()
-    uvicorn.run(
-        Application(options.nova),
-        host="127.0.0.1",
-        port=options.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        proxy_headers=False,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        log_level="warning",
-        backlog=8192,
-    )
+    listen(Application(options.nova), options.port)
 
 
 if __name__ == "__main__":

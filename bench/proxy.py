@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 
 import aiohttp
-import uvicorn
 from multidict import CIMultiDict
 from starlette.types import Receive, Scope, Send
 from yarl import URL
+
+from bench.listen import listen
 
 HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgrade"))
 
@@ -71,21 +72,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--nova", required=True, help="URL to send on to")
     options = parser.parse_args()
-    uvicorn.run(
-        BareProxy(options.nova),
-        host="127.0.0.1",
-        port=options.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        proxy_headers=False,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        log_level="warning",
-        backlog=8192,
-    )
+    listen(BareProxy(options.nova), options.port)
 
 
 if __name__ == "__main__":

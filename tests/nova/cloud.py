@@ -139,6 +139,20 @@ class RealKeystone:
             "OS_REGION_NAME": "RegionOne",
         }
 
+    def options(self, *groups: str) -> dict[str, str]:
+        """dedupd's own user, for these groups of its options, and who its callers are."""
+        user = {
+            "auth_type": "password",
+            "auth_url": self.auth_url,
+            "username": "dedupd",
+            "password": PASSWORD,
+            "user_domain_id": "default",
+            "project_name": "service",
+            "project_domain_id": "default",
+        }
+        found = {f"{group}.{name}": value for group in groups for name, value in user.items()}
+        return found | {"auth.strategy": "keystone"}
+
     def openstack(self, *arguments: str, user: str = DEMO) -> subprocess.CompletedProcess[str]:
         """Run the `openstack` command of the real Nova's environment as a user."""
         command = [str(environment() / "bin" / "openstack"), *arguments]
@@ -266,7 +280,7 @@ class RealNova:
         return self._servers(token, filters, deleted=deleted)
 
     def all_servers(self, seconds: float = SCHEDULING_SECONDS) -> list[Row]:
-        """The rows of all that there are and were, when none is being scheduled any more.
+        """The rows of all that there are and were, when none is being built any more.
 
         Nova's list with the deleted ones lacks those that are; and a page that ends with one of
         them is followed by a wrong one where that is scheduled meanwhile (``API.get_all`` in
@@ -274,7 +288,8 @@ class RealNova:
         """
         deadline = time.monotonic() + seconds
         while True:
-            rows = [*self._servers(None, {}), *self._servers(None, {}, deleted=True)]
+            standing = self._servers(None, {"limit": PAGE})
+            rows = [*standing, *self._servers(None, {"limit": PAGE}, deleted=True)]
             building = sum(row["status"] == "BUILD" for row in rows)
             if not building:
                 return list({row["id"]: row for row in rows}.values())
@@ -341,7 +356,6 @@ class RealNova:
             query["all_tenants"] = "1"
         if deleted:
             query["changes-since"] = "2000-01-01T00:00:00Z"
-        query.setdefault("limit", PAGE)
         path = f"/v2.1/servers/detail?{urllib.parse.urlencode(query)}"
         return self._all_pages(path, "servers", token)
 

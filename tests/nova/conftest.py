@@ -132,6 +132,18 @@ def start_front_for_module(
     return functools.partial(start_arranged_for_module, arrangement)
 
 
+@pytest.fixture(scope="module")
+def front_behind_keystone(
+    _worker_nova_behind_keystone: RealNova,
+    real_keystone: RealKeystone,
+    start_front_for_module: StartFront,
+) -> Front:
+    """A dedupd with Keystone, before the worker's Nova, for a module's tests."""
+    settings = real_keystone.options("keystone_authtoken", "service_user")
+    nova = _worker_nova_behind_keystone
+    return start_front_for_module(nova.url, settings | {"nova.send_timeout": "60"})
+
+
 @pytest.fixture
 def start_arranged(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -14,10 +14,8 @@ import pytest
 
 from tests.integration.front import Front
 from tests.nova.cloud import DEMO, RealKeystone, RealNova
-from tests.nova.conftest import StartFront
 from tests.nova.posts import fits
 from tests.nova.program import environment
-from tests.nova.test_service_user import credentials
 
 SCRIPT = Path(__file__).with_name("clients_script.py")
 SECONDS = 100.0
@@ -36,23 +34,12 @@ class Cloud:
         return sorted(row["name"] for row in self.nova.servers(name=f"^{prefix}"))
 
 
-@pytest.fixture(scope="module")
-def front(
-    _worker_nova_behind_keystone: RealNova,
-    real_keystone: RealKeystone,
-    start_front_for_module: StartFront,
-) -> Front:
-    settings = credentials(real_keystone, "keystone_authtoken", "service_user")
-    nova = _worker_nova_behind_keystone
-    return start_front_for_module(nova.url, settings | {"nova.send_timeout": "60"})
-
-
 @pytest.fixture
 def cloud(
-    nova_behind_keystone: RealNova, real_keystone: RealKeystone, front: Front
+    nova_behind_keystone: RealNova, real_keystone: RealKeystone, front_behind_keystone: Front
 ) -> Iterator[Cloud]:
-    real_keystone.point_compute_at(front.url, nova_behind_keystone.url)
-    yield Cloud(nova_behind_keystone, real_keystone, front)
+    real_keystone.point_compute_at(front_behind_keystone.url, nova_behind_keystone.url)
+    yield Cloud(nova_behind_keystone, real_keystone, front_behind_keystone)
     real_keystone.point_compute_at(nova_behind_keystone.url)
 
 

@@ -11,9 +11,7 @@ from dedupd.api.auth import IDENTITY_HEADERS
 from tests.integration.front import Front
 from tests.nova.call import Answer
 from tests.nova.cloud import ALT_DEMO, DEMO, READER, RealKeystone, RealNova
-from tests.nova.conftest import StartFront
 from tests.nova.posts import SERVERS
-from tests.nova.test_service_user import credentials
 
 REQUESTS = "/dedupd/v1/requests"
 
@@ -48,20 +46,11 @@ class Cloud:
         return sorted(row["tenant_id"] for row in self.nova.servers(name=f"^{name}$"))
 
 
-@pytest.fixture(scope="module")
-def front(
-    _worker_nova_behind_keystone: RealNova,
-    real_keystone: RealKeystone,
-    start_front_for_module: StartFront,
-) -> Front:
-    settings = credentials(real_keystone, "keystone_authtoken", "service_user")
-    nova = _worker_nova_behind_keystone
-    return start_front_for_module(nova.url, settings | {"nova.send_timeout": "60"})
-
-
 @pytest.fixture
-def cloud(nova_behind_keystone: RealNova, real_keystone: RealKeystone, front: Front) -> Cloud:
-    return Cloud(nova_behind_keystone, real_keystone, front)
+def cloud(
+    nova_behind_keystone: RealNova, real_keystone: RealKeystone, front_behind_keystone: Front
+) -> Cloud:
+    return Cloud(nova_behind_keystone, real_keystone, front_behind_keystone)
 
 
 def unique() -> str:

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import StartStandalone
 from tests.integration.standalone import Standalone
 from tests.nova.call import Answer, call
-from tests.nova.cloud import ADMIN, DEMO, PASSWORD, Fault, Options, RealKeystone, RealNova
+from tests.nova.cloud import ADMIN, DEMO, Fault, Options, RealKeystone, RealNova
 from tests.nova.posts import KINDS, Form, at_once, fits, wait_until
 
 REQUEST_IDS = ("x-openstack-request-id", "x-compute-request-id")
@@ -88,23 +88,8 @@ def nova(forgetful_nova: RealNova) -> RealNova:
 @pytest.fixture
 def cloud(nova: RealNova, real_keystone: RealKeystone, start_standalone: StartStandalone) -> Cloud:
     """dedupd has a service user here."""
-    settings = {**credentials(real_keystone, "keystone_authtoken", "service_user"), **QUICK}
+    settings = {**real_keystone.options("keystone_authtoken", "service_user"), **QUICK}
     return Cloud(nova, real_keystone, start_standalone(nova.url, settings))
-
-
-def credentials(keystone: RealKeystone, *groups: str) -> dict[str, str]:
-    """The user dedupd's, for these groups of options."""
-    user = {
-        "auth_type": "password",
-        "auth_url": keystone.auth_url,
-        "username": "dedupd",
-        "password": PASSWORD,
-        "user_domain_id": "default",
-        "project_name": "service",
-        "project_domain_id": "default",
-    }
-    found = {f"{group}.{name}": value for group in groups for name, value in user.items()}
-    return found | {"auth.strategy": "keystone"}
 
 
 def revoke(keystone: RealKeystone, token: str) -> None:
@@ -160,7 +145,7 @@ def test_without_one_the_outcome_stays_unknown(
     nova: RealNova, real_keystone: RealKeystone, start_standalone: StartStandalone
 ) -> None:
     settings = {
-        **credentials(real_keystone, "keystone_authtoken"),
+        **real_keystone.options("keystone_authtoken"),
         **QUICK,
         "nova.settle_seconds": "1",
         "nova.retry_seconds": "1",

@@ -31,14 +31,17 @@ METADATA_KEY = "dedupd:id"
 ASKING = Microversion(2, 69)
 """Tags and metadata in every row; in a bare listing, the servers of a cell that is down too."""
 
-BUILDING = "BUILD"
-"""The status of a server that is to be scheduled, or is being built."""
+SCHEDULING = "scheduling"
+"""The task of a server that has no host yet; it stays so for a moment when it has one."""
 
 CLOCK_SKEW = 300.0
 """Seconds by which Nova's clock may differ from ours."""
 
 
-class Row(msgspec.Struct, frozen=True, rename={"disk_config": "OS-DCF:diskConfig"}):
+_NAMES = {"disk_config": "OS-DCF:diskConfig", "task": "OS-EXT-STS:task_state"}
+
+
+class Row(msgspec.Struct, frozen=True, rename=_NAMES):
     """What a listing tells of one server; a cell that is down tells almost nothing."""
 
     id: str
@@ -51,12 +54,16 @@ class Row(msgspec.Struct, frozen=True, rename={"disk_config": "OS-DCF:diskConfig
     metadata: dict[str, str] = {}
     tags: list[str] = []
     disk_config: str = "MANUAL"
+    task: str | None = SCHEDULING
+
+    @property
+    def waits_for_a_host(self) -> bool:
+        """Whether it may not have been scheduled yet."""
+        return self.status == "BUILD" and self.task == SCHEDULING
 
 
 class _Page(msgspec.Struct, frozen=True):
     servers: list[Row]
-    servers_links: list[dict[str, str]] = []
-    """Where the list goes on, if the page is full."""
 
 
 def server_of(body: Any) -> dict[str, Any] | None:
@@ -113,25 +120,23 @@ async def shown(errand: Errand, asker: Asker, server_id: str) -> Row | None:
 async def listed(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
     """All pages; as the caller, or as the service user where the caller's token has ended.
 
-    Each server once: Nova may list one on two pages while it leaves the scheduler (measured).
+    Each server once: Nova may list one on two pages while it leaves the scheduler. It may also
+    leave some out (both measured): what waits for a host stands first, and once the last of a page
+    has one, the next page begins behind it (``API.get_all`` in nova/compute/api.py).
 
     Raises:
-        CannotAsk: the cloud did not tell; or none of them is ours, and Nova may have left some out:
-            what is to be scheduled stands first, and is not shown behind a marker that has been
-            scheduled since (measured; ``API.get_all`` in nova/compute/api.py).
+        CannotAsk: the cloud did not tell; or none of them is ours, and some may be left out.
     """
     rows: dict[str, Row] = {}
-    page = await _page(errand, asker, filters)
     complete = True
-    while grown := {row.id: row for row in page.servers if row.id not in rows}:
-        rows |= grown
-        last, full = page.servers[-1], bool(page.servers_links)
-        page = await _page(errand, asker, filters | {"marker": last.id})
-        went_on = full or any(row.id not in rows for row in page.servers)
-        complete = complete and not (went_on and last.status == BUILDING)
+    page = await _page(errand, asker, filters)
+    while any(row.id not in rows for row in page):
+        rows |= {row.id: row for row in page}
+        complete = complete and not page[-1].waits_for_a_host
+        page = await _page(errand, asker, filters | {"marker": page[-1].id})
     found = list(rows.values())
     if not complete and not ours(errand, found):
-        raise CannotAsk("Servers were scheduled while Nova listed them; some may be left out.")
+        raise CannotAsk("Servers wait for a host while Nova lists them; some may be left out.")
     return found
 
 
@@ -148,24 +153,20 @@ async def listed_bare(errand: Errand, asker: Asker) -> list[Row]:
     return [row for row in rows if row.tenant_id == errand.record.project_id]
 
 
-async def _page(errand: Errand, asker: Asker, filters: dict[str, str]) -> _Page:
+async def _page(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
     answer = await asker.as_caller(query(f"{errand.base}/servers/detail", filters), ASKING)
     if answer.status in REFUSED:
         everyone = {"all_tenants": "1", "project_id": errand.record.project_id}
         target = query(f"{errand.root}/servers/detail", filters | everyone)
         answer = await asker.as_service(target, ASKING)
-    return _decoded(answer)
+    return _rows(answer)
 
 
 def _rows(answer: Answer) -> list[Row]:
-    return _decoded(answer).servers
-
-
-def _decoded(answer: Answer) -> _Page:
     if answer.status != 200:
         raise CannotAsk(f"Listing servers: Nova answered {answer.status}.")
     try:
-        return msgspec.json.decode(answer.body, type=_Page)
+        return msgspec.json.decode(answer.body, type=_Page).servers
     except NOT_JSON as error:
         raise CannotAsk(f"Listing servers: Nova's answer cannot be read: {error}") from None
 
