@@ -61,9 +61,9 @@ RARE: Pairs = (
         ("unknown",),
     ),
     (
-        "What was queued when it was read has ended, or is gone, when it is published again.",
+        "What was queued when it was read is sent, has ended, or is gone when it is published.",
         _PUBLISH,
-        ("absent", "unknown", "done", "cancelled", "released", "tombstone"),
+        ("absent", "sending", "unknown", "done", "cancelled", "released", "tombstone"),
     ),
     (
         "What a worker asks about was withdrawn, cancelled, released or buried meanwhile.",

@@ -56,7 +56,7 @@ class Fault(enum.StrEnum):
     CALLER_GONE = "caller gone"
 
 
-class Operation(enum.Enum):
+class Operation(enum.StrEnum):
     """The scheduling points: what a process waits for."""
 
     FRONT_STORE = "front store"

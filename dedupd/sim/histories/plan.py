@@ -55,10 +55,14 @@ class Plan:
     pause_exponent: float
     """How rare long pauses are."""
     quiet_at: float
-    """When the faults end, in seconds; in safety mode, when the history does."""
+    """When the faults end, in seconds."""
+    lasts: float
+    """When the history ends where they never do."""
+    lingers: float
+    """For how many seconds it goes on when everything has ended, before the faults end."""
 
 
-INTENSITY = 2.0
+INTENSITY = 2.4
 """How often faults strike where nobody says otherwise: over thirty in a history."""
 
 SETTLE_SECONDS = 11.0
@@ -99,6 +103,8 @@ def plan(seed: int, identity_key: bytes, intensity: float, focus: Theme | None =
         fates=tuple(chance.choice(list(Fate)) for _ in range(3)),
         pause_exponent=emphasis.pause_exponent,
         quiet_at=chance.uniform(*emphasis.quiet),
+        lasts=emphasis.lasts,
+        lingers=emphasis.lingers,
     )
 
 
@@ -113,7 +119,7 @@ def _menus(chance: random.Random, emphasis: Emphasis, intensity: float) -> dict[
 def _terms(chance: random.Random, emphasis: Emphasis) -> Terms:
     return Terms(
         settle=SETTLE_SECONDS,
-        retry=chance.choice((2.0, 8.0)),
+        retry=chance.choice(emphasis.retries),
         result=chance.choice(emphasis.results),
         latch=chance.random() < 0.8,
         duplicates=chance.choice(("report", "delete")),

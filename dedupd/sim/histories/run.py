@@ -27,9 +27,6 @@ from dedupd.ssh_key import GeneratedKey
 ENDING_SECONDS = 90.0
 """Within how long everything must end when the faults have ended."""
 
-SAFETY_SECONDS = 40.0
-"""How long a history goes on in which they never end."""
-
 WATCH_SECONDS = 6.0
 """How long nothing may be sent when everything has ended."""
 
@@ -137,12 +134,14 @@ class _Play:
         self._calls = [self._call(number) for number in range(len(plan.callers))]
         if plan.mode.live:
             await self._until_ended(plan.quiet_at)
+            await asyncio.sleep(plan.lingers)
             self._make_quiet()
             await self._until_ended(ENDING_SECONDS)
             while await self._disturbed():
                 await self._until_ended(ENDING_SECONDS)
         else:
-            await self._until_ended(SAFETY_SECONDS)
+            await self._until_ended(plan.lasts)
+            await asyncio.sleep(plan.lingers)
         tasks = [*self._calls, *self._others]
         for task in tasks:
             task.cancel()

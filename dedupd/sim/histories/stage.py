@@ -99,7 +99,7 @@ class Stage:
         *args: *Arguments,
     ) -> None:
         """Have the world do something, whatever becomes of the process that asks for it."""
-        self.loop.call_later(delay, callback, *args, context=self.context)
+        self.loop.call_at(self.loop.time() + delay, callback, *args, context=self.context)
 
     def clock(self) -> float:
         """The true time, in seconds since the epoch."""
