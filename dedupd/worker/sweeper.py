@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from oslo_log import log
@@ -100,7 +100,21 @@ class Sweeper:
             await self._clear()
         # Last: where the broker is away, that breaks the round off.
         queued = [record for record in ours if record.state is State.QUEUED]
-        await self._publish(queued if departed else filter(self._to_be_published, queued))
+        due = queued if departed else [*filter(self._to_be_published, queued)]
+        await self._publish([*due, *self._left_lying(pending, ours)] if leads else due)
+
+    def _left_lying(self, pending: list[Record], ours: list[Record]) -> Iterator[Record]:
+        """What is queued past the time within which its living owner would send it again.
+
+        The owner may have lost its broker, or the store at the wrong moment.
+        """
+        seen_to, now = {record.id for record in ours}, self.clock()
+        for record in pending:
+            overdue = record.retry_until is not None and record.retry_until <= now
+            if record.state is not State.QUEUED or record.id in seen_to or not overdue:
+                continue
+            if not self.in_hand(record.id) and self._due(record, (self.republish_seconds,)):
+                yield record
 
     def _is_ours(self, record: Record, leads: bool, living: set[str]) -> bool:
         """Whether to see to a record: it is not in hand here, and no other living worker has it."""

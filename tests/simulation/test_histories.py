@@ -13,6 +13,9 @@ from dedupd.sim.histories.tally import Tally
 SEEDS = 3000
 PROCESSES = 2
 
+FOUND = (29762,)
+"""Seeds that once violated an invariant: a queued request of an owner without a broker."""
+
 
 @pytest.fixture(scope="module")
 def histories() -> Tally:
@@ -45,6 +48,12 @@ def test_faults_strike_in_every_state_that_they_can(histories: Tally) -> None:
 def test_what_is_said_to_be_impossible_is_not_seen(histories: Tally) -> None:
     seen = {tuple(pair.split("/")) for pair in histories.pairs}
     assert not seen & {(state, str(fault)) for state, fault in coverage.told(coverage.IMPOSSIBLE)}
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_what_was_found_stays_mended(seed: int) -> None:
+    history = run(seed)
+    assert not history.violations, told(history)
 
 
 def test_without_faults_everything_ends_as_it_should() -> None:

@@ -151,6 +151,19 @@ class TestQueued:
         await asyncio.sleep(SWEEP_SECONDS + 0.1)
         assert times(swept.published, began)[0] <= SWEEP_SECONDS
 
+    async def test_what_another_lets_lie_is_published_when_its_time_is_over(
+        self, site: Site, swept: Swept
+    ) -> None:
+        """It lives, but may have no broker."""
+        await alive(site, OTHER)
+        record = await in_state(site, 1, State.SENDING, OTHER)
+        began = site.clock()
+        assert await site.store.swap(record, request.requeue(record, OTHER, began + 100))
+        await swept.start()
+        await asyncio.sleep(200)
+        first = times(swept.published, began)[0]
+        assert 100 <= first <= 100 + REPUBLISH_SECONDS + 2 * SWEEP_SECONDS
+
     async def test_what_a_worker_that_has_gone_may_have_had_is_published_at_once(
         self, site: Site, swept: Swept
     ) -> None:
