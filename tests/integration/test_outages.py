@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.load import SLOW, USER
-from tests.integration.scene import OUTAGE_SECONDS, SETTINGS, Scene, progress
+from tests.integration.scene import OUTAGE_SECONDS, SETTINGS, Scene, found, progress
 from tests.integration.simulated import Simulated
 from tests.integration.site import Engines, Service, Site
 
@@ -16,9 +16,6 @@ pytestmark = pytest.mark.timeout(240)
 
 ORDERS = 3
 """How many are placed on each front while nothing can be done."""
-
-STORED_SECONDS = 2.0
-"""After this orders are stored, and wait for RabbitMQ, which has 4 s to confirm them."""
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +86,7 @@ async def test_rabbitmq_hangs_and_etcd_too_before_that_is_noticed(scene: Scene) 
     async with scene.under_load(SLOW):
         await asyncio.to_thread(engines.rabbitmq.pause)
         refusing = asyncio.create_task(nothing_is_done(scene, "both"))
-        await asyncio.sleep(STORED_SECONDS)
+        await found(lambda: any_is_stored(scene, "both"))
         for member in engines.etcd.members[:2]:
             await asyncio.to_thread(member.pause)
         names = await refusing
@@ -104,16 +101,32 @@ async def test_rabbitmq_loses_all(scene: Scene) -> None:
 
 async def nothing_is_done(scene: Scene, series: str) -> list[str]:
     """Every front refuses orders in time, and hands on what has no token; the orders' names."""
-    orders = {
-        f"{series}-{number}-{turn}": front
-        for number, front in enumerate(scene.site.fronts)
-        for turn in range(ORDERS)
-    }
+    orders = orders_of(scene, series)
     refusing = [asyncio.to_thread(is_refused, scene, *order) for order in orders.items()]
     passing = [asyncio.to_thread(passes, front) for front in scene.site.fronts]
     assert all(await asyncio.gather(*refusing, *passing))
     assert not any(map(scene.made, orders))
     return list(orders)
+
+
+def orders_of(scene: Scene, series: str) -> dict[str, Service]:
+    """The names of a series, which are their tokens too, and the front that each is placed on."""
+    return {
+        f"{series}-{number}-{turn}": front
+        for number, front in enumerate(scene.site.fronts)
+        for turn in range(ORDERS)
+    }
+
+
+async def any_is_stored(scene: Scene, series: str) -> bool:
+    """Whether a front tells of one of them, as it does until it has withdrawn it."""
+    orders = orders_of(scene, series)
+    looks = [asyncio.to_thread(is_stored, front, name) for name, front in orders.items()]
+    return any(await asyncio.gather(*looks))
+
+
+def is_stored(front: Service, name: str) -> bool:
+    return front.call("GET", f"/dedupd/v1/requests/{name}", token=USER).status == 200
 
 
 def is_refused(scene: Scene, name: str, front: Service) -> bool:
