@@ -24,7 +24,7 @@ from dedupd.worker.lease import Lease
 
 LOG = log.getLogger(__name__)
 
-NOT_TOLD = "Nova cannot be asked."
+NOT_TOLD = "Nova cannot be asked (%s)."
 NO_PROBE = "Its answer was lost, and no probe can tell whether it took effect (route: %s)."
 
 
@@ -117,7 +117,7 @@ class Reconciler:
         if isinstance(finding, Found):
             alone = await self._adopt(job, finding) and not _sent_before(job.record)
             return Decision.ENDED if alone else Decision.OVERTAKEN
-        if began < (patient_until if finding is None else settled_at):
+        if began < (patient_until if isinstance(finding, CannotAsk) else settled_at):
             return None
         if isinstance(finding, Absent):
             absent = request.end_attempt(
@@ -125,10 +125,12 @@ class Reconciler:
             )
             job.advance(absent)
             return Decision.SEND_AGAIN
-        return await self._give_up(job, NOT_TOLD if finding is None else finding.reason)
+        if isinstance(finding, CannotAsk):
+            return await self._give_up(job, NOT_TOLD % finding.message.rstrip("."))
+        return await self._give_up(job, finding.reason)
 
-    async def _look(self, job: Job, *, thorough: bool) -> Finding | None:
-        """One look, counted; None: the cloud did not tell."""
+    async def _look(self, job: Job, *, thorough: bool) -> Finding | CannotAsk:
+        """One look, counted; CannotAsk: the cloud did not tell, and this says why."""
         if job.probe is None:
             return Undecided(NO_PROBE % job.record.route)
         try:
@@ -136,7 +138,7 @@ class Reconciler:
         except CannotAsk as error:
             LOG.warning("%s: cannot look: %s", job.record.id, error)
             self._metrics.findings.labels("cannot-ask").inc()
-            return None
+            return error
         self._metrics.findings.labels(type(finding).__name__.lower()).inc()
         return finding
 

@@ -24,6 +24,9 @@ from tests.nova.posts import (
     wait_until,
 )
 
+pytestmark = pytest.mark.timeout(400)
+"""Seconds: Nova carries twenty requests out at once here, and each may be looked for in it."""
+
 AFTER = ("drop-after", "503-after", "500-after", "delay-after")
 BEFORE = ("drop-before", "503-before")
 REQUEST_IDS = ("x-openstack-request-id", "x-compute-request-id")
