@@ -22,6 +22,21 @@ def open_queue(settings: QueueSettings) -> Queue:
     return _rabbitmq(settings)
 
 
+def open_once(settings: QueueSettings) -> Queue:
+    """The same to look at it, beside others: when its connection has ended, it has ended for good.
+
+    A queue that serves nobody (``queue.mute``) is left as it is: ``consume`` raises.
+    """
+    if settings.url.scheme is QueueScheme.MEMORY:
+        return _memory(settings.name)
+    from dedupd.queue.cluster import Cluster
+    from dedupd.queue.kombu import KombuQueue
+    from dedupd.queue.link import ThreadLink
+    from dedupd.queue.policies import DEADLINE_SECONDS
+
+    return KombuQueue(Cluster(settings).connect, ThreadLink, DEADLINE_SECONDS)
+
+
 def _memory(name: str) -> Queue:
     from dedupd.queue.broker import Broker, private_memory
     from dedupd.queue.kombu import KombuQueue

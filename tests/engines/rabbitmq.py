@@ -108,6 +108,17 @@ class RabbitMQ:
         shutil.rmtree(self._data)
         self.start()
 
+    def mute(self, name: str) -> None:
+        """Leave no more of a quorum queue of the vhost / than its name: what Ra keeps of it ends.
+
+        So it is after some kills within the second in which the queue was declared.
+
+        Raises:
+            CalledProcessError: it has no such queue.
+        """
+        server = f"{{'%2F_{name}', node()}}"
+        self.control("eval", f"ok = ra:stop_server(quorum_queues, {server}).")
+
     def pause(self) -> None:
         """Stop it where it is: connections stand, and nothing answers (SIGSTOP).
 

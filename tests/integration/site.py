@@ -125,13 +125,14 @@ class Site:
         self._directory, self._nova, self._measured = directory, nova, measured
         self._stack = ExitStack()
         self._prefix = f"/{secrets.token_hex(4)}/v1/"
+        self.queue = f"dedupd-{secrets.token_hex(4)}"
         self._key_file = directory / "seal.keys"
         seal.create(self._key_file)
         self._settings = {
             "store.url": f"etcd://{','.join(engines.etcd.endpoints)}",
             "store.prefix": self._prefix,
             "queue.url": engines.rabbitmq.url,
-            "queue.name": f"dedupd-{secrets.token_hex(4)}",
+            "queue.name": self.queue,
             "seal.key_file": str(self._key_file),
             **(settings or {}),
         }

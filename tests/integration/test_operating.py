@@ -121,6 +121,21 @@ def test_who_still_waits_for_engines_can_be_stopped(scene: Scene, engines: Engin
     engines.rabbitmq.start()
 
 
+@pytest.mark.timeout(240)
+def test_of_a_queue_of_which_only_the_name_is_left_the_worker_says_so(scene: Scene) -> None:
+    """A front could not know, and no other front would do better; the worker mends it."""
+    scene.site.start(fronts=1, workers=0)
+    [front], worker = scene.site.fronts, scene.site.add("worker")
+    scene.site.engines.rabbitmq.mute(scene.site.queue)
+    worker.launch()
+    wait_until_listening(worker)
+    assert readiness(front)[0] == 200
+    assert readiness(worker)[0] == 503
+    worker.wait_until_ready()
+    assert "is there but serves nobody" in worker.log()
+    assert scene.post(front, "after").status == 202
+
+
 @pytest.mark.parametrize("kind", ["api", "worker"])
 def test_a_refused_password_ends_it_and_is_not_logged(kind: str, scene: Scene) -> None:
     url = scene.site.engines.rabbitmq.url

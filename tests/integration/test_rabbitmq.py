@@ -14,6 +14,10 @@ from typing import Any
 import pytest
 from kombu.connection import Connection
 
+from dedupd import conf
+from dedupd.cmd.check import local
+from dedupd.cmd.check.line import Result
+from dedupd.conf import Settings
 from dedupd.errors import ConfigError
 from dedupd.ports import Queue, QueueUnavailable
 from dedupd.queue import amqp, open_queue
@@ -187,6 +191,39 @@ async def test_a_queue_of_which_only_the_name_is_left_is_made_anew(
         await asyncio.to_thread(broker.restart)
         await until_published(front, 2)
         await until_arrived(inbox, {request_id(2)})
+
+
+def configured(url: str, name: str, directory: Path) -> Settings:
+    """What `dedupd check` is given."""
+    queue = {"queue.url": url, "queue.name": name, "queue.delivery_limit": "1"}
+    common = {"auth.strategy": "noauth", "state_path": str(directory)}
+    return conf.load([], overrides=common | queue)
+
+
+async def test_check_says_of_which_queue_only_the_name_is_left(
+    broker: RabbitMQ, name: str, tmp_path: Path
+) -> None:
+    settings = configured(broker.url, name, tmp_path)
+    assert await local.queue(settings) == (Result.OK, f"{settings.queue.url}, 0 waiting")
+    await asyncio.to_thread(broker.mute, name)
+    result, detail = await local.queue(settings)
+    assert result is Result.FAILED
+    assert f"the queue {name} is there, but takes no consumer" in detail
+    command = detail.partition("rabbitmqctl ")[2].partition(".")[0]
+    await asyncio.to_thread(broker.control, *command.split())
+    assert (await local.queue(settings))[0] is Result.OK
+
+
+async def test_check_leaves_what_waits_as_it_is(
+    broker: RabbitMQ, name: str, tmp_path: Path
+) -> None:
+    """RabbitMQ counts a message as delivered in vain if one leaves with it; once is allowed."""
+    settings = configured(broker.url, name, tmp_path)
+    async with opened(broker.url, name, delivery_limit=1) as queue:
+        await queue.publish(request_id(1))
+        for _ in range(4):
+            assert (await local.queue(settings))[1].endswith(", 1 waiting")
+            await until_depth(queue, 1)
 
 
 async def test_a_queue_that_serves_is_left_alone(

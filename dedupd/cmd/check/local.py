@@ -14,6 +14,7 @@ from dedupd import seal
 from dedupd.cmd.check.line import Finding, failed, ok, warning
 from dedupd.conf import Settings
 from dedupd.errors import ConfigError
+from dedupd.ports import Delivery, Queue, QueueUnavailable
 from dedupd.store import database
 
 INSPECTION_SECONDS = 10.0
@@ -59,14 +60,40 @@ async def store(settings: Settings) -> Finding:
 
 
 async def queue(settings: Settings) -> Finding:
-    """It can be opened."""
-    opened = queues.open_queue(settings.queue)
+    """It can be opened, and gives its messages out: RabbitMQ may tell of one that does not."""
+    opened = queues.open_once(settings.queue)
     await opened.open()
     try:
         waiting = await opened.depth()
+        gives = await _gives(opened)
     finally:
         await opened.close()
-    return ok(f"{settings.queue.url}, {waiting} waiting")
+    return ok(f"{settings.queue.url}, {waiting} waiting") if gives else failed(_mute(settings))
+
+
+async def _gives(opened: Queue) -> bool:
+    """Whether it takes a consumer."""
+    try:
+        await opened.consume(_leave, 1)
+    except QueueUnavailable:
+        return False
+    return True
+
+
+def _leave(_delivery: Delivery) -> None:
+    """It goes back, as if it had never been given out, when the queue is closed."""
+
+
+def _mute(settings: Settings) -> str:
+    """What it means that a queue which is there takes no consumer, and what to do."""
+    url, name = settings.queue.url, settings.queue.name
+    return (
+        f"{url}: the queue {name} is there, but takes no consumer. Unless that passes by itself, "
+        "only its name is left, as after a hard kill of RabbitMQ, and new requests are refused "
+        "(503). A worker that runs deletes it and declares it anew, within 30 s; where none runs: "
+        f"rabbitmqctl delete_queue --vhost {url.virtual_host} {name}. What it held is published "
+        "again"
+    )
 
 
 def _inspect(path: Path, identity: str) -> Finding:
