@@ -258,7 +258,7 @@ class Visit:
         if await front.store.swap(record, record) is None:
             standing = (await front.store.read([record.id])).get(record.id)
             if standing is None or standing.record.birth != record.birth:
-                raise _released()
+                raise self._gone()
             return
         with contextlib.suppress(QueueUnavailable):
             await front.queue.publish(record.id)
@@ -280,7 +280,7 @@ class Visit:
         except TimeoutError:
             raise (_unfinished() if self._first else _still_running()) from None
         if stored.record.birth != record.birth:
-            raise _released()
+            raise self._gone()
         return stored
 
     async def _end(self, waiter: Waiter, record: Record) -> Stored:
@@ -288,14 +288,35 @@ class Visit:
 
         Raises:
             TimeoutError: nobody is held any longer.
+            Unavailable: it was taken back, or nobody can tell whether it was.
+        """
+        stored = await self._news(waiter, record)
+        while stored.record.version < record.version or stored.record.state.awaited:
+            with self._front.latch.watch(record.id) as again:
+                stored = await self._news(again, record)
+        return stored
+
+    async def _news(self, waiter: Waiter, record: Record) -> Stored:
+        """What the latch has heard; where it found nothing, what stands now.
+
+        It may have looked before the claim. Raises as ``_end`` does.
         """
         stored = await waiter
-        while stored is not None and stored.record.version < record.version:
-            with self._front.latch.watch(record.id) as again:
-                stored = await again
+        if stored is None and self._front.latch.is_holding:
+            stored = (await self._front.store.read([record.id])).get(record.id)
+            if stored is None or stored.record.birth != record.birth:
+                raise self._gone()
         if stored is None:
             raise TimeoutError
         return stored
+
+    def _gone(self) -> Unavailable:
+        """What is told of a request that left nothing behind: not even a status to ask for."""
+        self._record = None
+        return Unavailable(
+            "The request that was waited for had no effect and was released; repeat with the same "
+            "token."
+        )
 
 
 class Idempotent:
@@ -370,13 +391,6 @@ def _accepted(record: Record) -> Answer:
         *answers.marks("in-progress", replayed=False, record=record),
     )
     return Answer(202, headers, body)
-
-
-def _released() -> Unavailable:
-    return Unavailable(
-        "The request that was waited for had no effect and was released; repeat with the same "
-        "token."
-    )
 
 
 def _still_running() -> Conflict:

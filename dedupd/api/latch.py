@@ -20,7 +20,7 @@ POLL_SECONDS = 5.0
 _READ_AT_ONCE = 500
 
 Waiter = asyncio.Future[Stored | None]
-"""A request's end; None where nobody is held any longer."""
+"""A request's end; None where nobody is held any longer, or nothing was stored when it was read."""
 
 
 class Latch:
@@ -37,6 +37,11 @@ class Latch:
         self._count = 0
         self._is_holding = True
         store.on_completion(self.complete)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether callers are held at all."""
+        return self._is_holding
 
     @contextmanager
     def watch(self, request_id: str) -> Iterator[Waiter]:
@@ -67,17 +72,13 @@ class Latch:
 
     def complete(self, stored: Stored) -> None:
         """Wake everyone who waits for this request."""
-        for waiter in self._waiters.get(stored.record.id, ()):
-            if not waiter.done():
-                waiter.set_result(stored)
+        self._wake(stored.record.id, stored)
 
     def let_go(self) -> None:
         """Hold nobody any longer: who waits, or still comes to wait, is told so at once."""
         self._is_holding = False
-        for waiters in self._waiters.values():
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        for id_ in self._waiters:
+            self._wake(id_, None)
 
     async def poll(self) -> None:
         """Read what is waited for, now and then, for ever; cancel to stop.
@@ -97,9 +98,17 @@ class Latch:
                 LOG.warning("Waiting callers were not looked after: %s", error)
 
     async def _look(self, ids: list[str]) -> None:
-        for stored in (await self._store.read(ids)).values():
-            if not stored.record.state.awaited:
-                self.complete(stored)
+        """Wake those whose request has ended, or is gone: nobody tells of a withdrawal."""
+        standing = await self._store.read(ids)
+        for id_ in ids:
+            stored = standing.get(id_)
+            if stored is None or not stored.record.state.awaited:
+                self._wake(id_, stored)
+
+    def _wake(self, request_id: str, end: Stored | None) -> None:
+        for waiter in self._waiters.get(request_id, ()):
+            if not waiter.done():
+                waiter.set_result(end)
 
     def _remove(self, request_id: str, waiter: Waiter) -> None:
         waiters = self._waiters[request_id]

@@ -15,7 +15,7 @@ from dedupd.api.idempotent import Visit
 from dedupd.api.repeats import FRESH_SECONDS
 from dedupd.errors import Unavailable
 from dedupd.exchange import Answer, Call
-from dedupd.ports import NotSent, QueueUnavailable
+from dedupd.ports import NotSent, QueueUnavailable, Stored
 from dedupd.queue.memory import MemoryQueue
 from dedupd.request import Record, State
 from dedupd.sim.faults import Rule
@@ -430,6 +430,40 @@ class TestStillRunning:
         began = site.clock()
         assert (await front.post()).status == 202
         assert 0 < site.clock() - began <= 5.1
+
+    async def test_who_waits_for_a_claim_that_is_taken_back_hears_of_it(
+        self, site: Site, front: FrontDesk
+    ) -> None:
+        """Another front took it back, since the broker did not confirm it."""
+        first, repeat = begun(front.exchange()), begun(front.exchange())
+        await asyncio.sleep(1)
+        assert await site.store.forget(only(site))
+        began = site.clock()
+        for waiting in (first, repeat):
+            reply = await replied(waiting)
+            assert (reply.status, marks(reply)[1]) == (503, "released")
+            assert reply.header("link") is None
+            assert "released; repeat with the same token" in reply.message
+        assert site.clock() - began <= 5.1
+
+    async def test_who_claims_slowly_is_held_all_the_same(
+        self, site: Site, front: FrontDesk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The latch looks before the claim stands, and finds nothing."""
+        claim = site.store.claim
+
+        async def claim_slowly(record: Record, payload: bytes) -> tuple[bool, Stored]:
+            await asyncio.sleep(4)
+            return await claim(record, payload)
+
+        monkeypatch.setattr(site.store, "claim", claim_slowly)
+        await asyncio.sleep(0.5)
+        waiting = begun(front.exchange())
+        await asyncio.sleep(7)
+        assert not waiting.done()
+        crew = await site.started()
+        assert (await replied(waiting)).status == 202
+        await crew.kill()
 
 
 class TestRespondAsync:

@@ -118,10 +118,16 @@ async def test_the_poll_passes_over_who_has_just_come(
 
 async def test_the_poll_passes_over_what_still_runs(site: Site, latch: Latch) -> None:
     record = await site.claimed()
-    with latch.watch(record.id) as waiter, latch.watch("0" * 32) as stranger:
+    with latch.watch(record.id) as waiter:
         await asyncio.sleep(3 * POLL_SECONDS)
         assert not waiter.done()
-        assert not stranger.done()
+
+
+async def test_the_poll_tells_of_what_is_not_there(latch: Latch) -> None:
+    """A claim was taken back, of which there is no news; or is under way still."""
+    with latch.watch("0" * 32) as waiter:
+        assert await waiter is None
+    assert latch.is_holding
 
 
 async def test_the_poll_goes_on_when_the_store_was_away(
