@@ -13,6 +13,7 @@ import tenacity
 from dedupd.errors import BadGateway
 from dedupd.exchange import NOT_JSON, Answer, Call, Headers, without
 from dedupd.microversion import HEADER, HEADERS, Microversion
+from dedupd.policy import Policy
 from dedupd.ports import Cloud, Lost, NotSent
 
 _CREDENTIALS = frozenset({b"x-auth-token", b"x-service-token"})
@@ -28,11 +29,10 @@ class _TryAgain(Exception):
     """A transient failure of a GET; tried again by the policy below."""
 
 
-ASKING = tenacity.AsyncRetrying(
+ASKING = Policy(
     retry=tenacity.retry_if_exception_type(_TryAgain),
     wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
     stop=tenacity.stop_after_attempt(4),
-    reraise=True,
 )
 """How a question is repeated within one look: four times within a few seconds."""
 
@@ -129,7 +129,7 @@ class Asker:
         headers = (*self._headers, (b"Accept", b"application/json"), *version, *credentials)
         call = Call(method=method, target=target, headers=headers)
         try:
-            return await ASKING.copy()(self._once, call)
+            return await ASKING.repeat(self._once, call)
         except _TryAgain as error:
             raise CannotAsk(f"{method} {target.partition('?')[0]}: {error}") from None
 

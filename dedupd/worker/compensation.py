@@ -91,8 +91,7 @@ class Compensation:
             ended = await self._ended(job)
             if ended is None or ended.state.pending or _names_nothing(ended):
                 raise _Left("gone" if ended is None else ended.state.label)
-            looking = policies.TELLING.copy()
-            surplus: tuple[Resource, ...] = await looking(
+            surplus = await policies.TELLING.repeat(
                 probe.surplus, job.errand, ended.resource, job.asker
             )
             if await self._standing(job) == ended:
@@ -113,8 +112,7 @@ class Compensation:
 
     async def _ended(self, job: Job) -> Record | None:
         """The record when nobody works on it any more; None: it is gone."""
-        ended: Record | None = await policies.ENDING.copy()(self._standing, job)
-        return ended
+        return await policies.ENDING.repeat(self._standing, job)
 
     async def _standing(self, job: Job) -> Record | None:
         """The record as it stands in the store now."""

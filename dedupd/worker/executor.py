@@ -20,6 +20,7 @@ from dedupd.errors import BadGateway
 from dedupd.exchange import Answer
 from dedupd.metrics import Metrics
 from dedupd.outcome import Outcome, Retry
+from dedupd.policy import Policy
 from dedupd.ports import Cloud, Lost, NotSent, Store
 from dedupd.request import State, Verdict
 from dedupd.seal import Keys
@@ -82,10 +83,9 @@ def _resend_wait(state: tenacity.RetryCallState) -> float:
     return found.pause if found.pause is not None else policies.RESEND_WAIT(state)
 
 
-RESENDING = tenacity.AsyncRetrying(
+RESENDING = Policy(
     retry=tenacity.retry_if_result(lambda found: found.step is Step.AGAIN),
     wait=_resend_wait,
-    stop=tenacity.stop_never,
 )
 """Sends what had no effect again, until it has one or is released (``[nova] retry_seconds``)."""
 
@@ -132,7 +132,7 @@ class Executor:
         async def once() -> Next:
             return known.pop() if known else await self._send_once(job)
 
-        found = await RESENDING.copy()(once)
+        found = await RESENDING.repeat(once)
         return found.step
 
     async def finish(self, job: Job, answer: Answer, resource: request.Resource | None) -> bool:

@@ -93,7 +93,7 @@ async def commit(
     try:
         return await swap()
     except StoreUnavailable:
-        return await policies.COMMIT.copy()(swap)
+        return await policies.COMMIT.repeat(swap)
 
 
 def _same(standing: Record, after: Record) -> bool:

@@ -7,27 +7,25 @@ from collections.abc import Callable
 import tenacity
 
 from dedupd.cloud.ask import CannotAsk
+from dedupd.policy import Policy
 from dedupd.ports import StoreUnavailable
 
-COMMIT = tenacity.AsyncRetrying(
+COMMIT = Policy(
     retry=tenacity.retry_if_exception_type(StoreUnavailable),
     wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
-    stop=tenacity.stop_never,
 )
 """An answer of Nova is not given up: it is committed until it stands, or the worker stops."""
 
-ENDING = tenacity.AsyncRetrying(
+ENDING = Policy(
     retry=tenacity.retry_if_exception_type(StoreUnavailable)
     | tenacity.retry_if_result(lambda record: record is not None and record.state.awaited),
     wait=tenacity.wait_exponential(multiplier=0.5, max=10),
-    stop=tenacity.stop_never,
 )
 """Reads a record until nobody works on it any more; whoever waits sets the deadline."""
 
-TELLING = tenacity.AsyncRetrying(
+TELLING = Policy(
     retry=tenacity.retry_if_exception_type(CannotAsk),
     wait=tenacity.wait_exponential(multiplier=0.5, max=10),
-    stop=tenacity.stop_never,
 )
 """Asks the cloud what it must know before it deletes anything; whoever asks sets the deadline."""
 
@@ -41,7 +39,7 @@ REVISIT_SECONDS = (5.0, 15.0, 60.0, 300.0, 900.0)
 """Seconds between the sweeper's looks at an unknown; the last one repeats."""
 
 
-def looking(first: float, remaining: Callable[[], float]) -> tenacity.AsyncRetrying:
+def looking(first: float, remaining: Callable[[], float]) -> Policy:
     """Look until there is a verdict: ``first`` seconds after the first look, then less often.
 
     One look begins exactly when ``remaining()`` seconds have run out.
@@ -52,8 +50,7 @@ def looking(first: float, remaining: Callable[[], float]) -> tenacity.AsyncRetry
         left = remaining()
         return min(growing(state), left) if left > 0 else growing(state)
 
-    return tenacity.AsyncRetrying(
+    return Policy(
         retry=tenacity.retry_if_result(lambda verdict: verdict is None),
         wait=wait,
-        stop=tenacity.stop_never,
     )

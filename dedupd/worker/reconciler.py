@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from typing import cast
 
 from oslo_log import log
 
@@ -90,8 +91,7 @@ class Reconciler:
             return self._settled_at(job) - self._clock()
 
         looking = policies.looking(self._limits.look, remaining)
-        decision: Decision = await looking(once)
-        return decision
+        return cast("Decision", await looking.repeat(once))
 
     async def revisit(self, job: Job) -> bool:
         """Look once for what is UNKNOWN: adopted if it is found, otherwise it stays so."""

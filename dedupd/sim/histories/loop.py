@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import enum
-import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
+from contextvars import copy_context
+from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Never, TypeVar, TypeVarTuple, Unpack
+
+import msgspec
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -49,7 +52,7 @@ class Process:
         self.name = name
         self.condition = Condition.RUNNING
         self.frozen: deque[Step] = deque()
-        self.context = contextvars.copy_context()
+        self.context = copy_context()
         self.context.run(_process.set, self)
 
     @property
@@ -61,46 +64,20 @@ class Process:
 _process: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 
 
-class Step(asyncio.TimerHandle):
+class Step(msgspec.Struct):
     """A callback that is due; in which process is told by its context.
 
-    A history makes hundreds: only what is needed is kept of an asyncio handle.
+    A history makes hundreds: of an asyncio handle there is only what is needed.
     """
 
-    __slots__ = ()
-    _callback: Callable[..., object]
-    _args: tuple[Any, ...]
-    _context: contextvars.Context
-    _loop: VirtualLoop
-    _source_traceback: None
-
-    def __init__(
-        self,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        loop: VirtualLoop,
-        context: contextvars.Context | None,
-    ) -> None:
-        self._callback = callback
-        self._args = args
-        self._loop = loop
-        self._context = contextvars.copy_context() if context is None else context
-        self._cancelled = False
-        self._source_traceback = None
+    callback: Callable[..., object]
+    arguments: tuple[Any, ...]
+    context: contextvars.Context
+    is_cancelled: bool = False
 
     def cancel(self) -> None:
         """See ``asyncio``."""
-        self._cancelled = True
-
-    def go(self) -> None:
-        """Carry it out, keep it for later, or forget it, as the process's condition says."""
-        if self._cancelled:
-            return
-        process = self._context.get(_process)
-        if process is None or process.condition is _RUNNING:
-            self._run()
-        elif process.condition is Condition.PAUSED:
-            process.frozen.append(self)
+        self.is_cancelled = True
 
 
 class _Task(asyncio.Task[T]):
@@ -126,23 +103,24 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.steps = 0
         self._tasks: list[_Task[Any]] = []
-        self._now = 0.0
+        self.now = 0.0
+        """What ``time`` tells."""
         self._soon: deque[Step] = deque()
         self._timers: list[tuple[float, int, Step]] = []
         self._order = count()
 
     def time(self) -> float:
         """Seconds since the loop was made."""
-        return self._now
+        return self.now
 
     def call_soon(
         self,
         callback: Callable[[Unpack[Arguments]], object],
         *args: *Arguments,
         context: contextvars.Context | None = None,
-    ) -> Step:
+    ) -> Any:
         """See ``asyncio``."""
-        step = Step(callback, args, self, context)
+        step = Step(callback, args, copy_context() if context is None else context)
         self._soon.append(step)
         return step
 
@@ -152,10 +130,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         callback: Callable[[Unpack[Arguments]], object],
         *args: *Arguments,
         context: contextvars.Context | None = None,
-    ) -> Step:
+    ) -> Any:
         """See ``asyncio``; what is due at the same time comes in the order of the calls."""
-        step = Step(callback, args, self, context)
-        heapq.heappush(self._timers, (when, next(self._order), step))
+        step = Step(callback, args, copy_context() if context is None else context)
+        heappush(self._timers, (when, next(self._order), step))
         return step
 
     def call_later(
@@ -164,9 +142,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         callback: Callable[[Unpack[Arguments]], object],
         *args: *Arguments,
         context: contextvars.Context | None = None,
-    ) -> Step:
+    ) -> Any:
         """See ``asyncio``."""
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        step = Step(callback, args, copy_context() if context is None else context)
+        heappush(self._timers, (self.now + delay, next(self._order), step))
+        return step
 
     def create_task(
         self,
@@ -212,23 +192,39 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _run_once(self) -> None:
         """One thing after the other, until something stops the loop."""
-        soon, left = self._soon, MAX_STEPS_AT_ONCE
+        soon, last = self._soon, self.steps + MAX_STEPS_AT_ONCE
         while not self._stopping:
-            if not soon and self._advance():
-                left = MAX_STEPS_AT_ONCE
-            soon.popleft().go()
+            if soon:
+                step = soon.popleft()
+            else:
+                before = self.now
+                step = self._advance()
+                if self.now > before:
+                    last = self.steps + MAX_STEPS_AT_ONCE
             self.steps += 1
-            left -= 1
-            if not left:
-                raise Spinning(f"{MAX_STEPS_AT_ONCE} steps at {self._now:.3f} s: no time passes")
+            if not step.is_cancelled:
+                process = step.context.get(_process)
+                if process is None or process.condition is _RUNNING:
+                    self._carry_out(step)
+                elif process.condition is Condition.PAUSED:
+                    process.frozen.append(step)
+            if self.steps == last:
+                raise Spinning(f"{MAX_STEPS_AT_ONCE} steps at {self.now:.3f} s: no time passes")
 
-    def _advance(self) -> bool:
-        """Have the next timer's step be due; whether time passes until then."""
-        while self._timers:
-            when, _, step = heapq.heappop(self._timers)
-            if not step.cancelled():
-                self._soon.append(step)
-                passes = when > self._now
-                self._now = max(self._now, when)
-                return passes
+    def _carry_out(self, step: Step) -> None:
+        try:
+            step.context.run(step.callback, *step.arguments)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as asyncio's handles do
+            told = {"message": f"in the callback {step.callback!r}", "exception": error}
+            self.call_exception_handler(told)
+
+    def _advance(self) -> Step:
+        """The next timer's step; time passes until it is due."""
+        timers = self._timers
+        while timers:
+            when, _, step = heappop(timers)
+            if not step.is_cancelled:
+                if when > self.now:
+                    self.now = when
+                return step
         raise Deadlock("everything waits for something that nothing will ever do")

@@ -20,7 +20,7 @@ async def test_a_commit_is_tried_until_the_store_is_back() -> None:
             raise StoreUnavailable("away")
         return "written"
 
-    assert await policies.COMMIT.copy()(commit) == "written"
+    assert await policies.COMMIT.repeat(commit) == "written"
     pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
     assert max(pauses) <= 5
 
@@ -30,7 +30,7 @@ async def test_but_no_other_error_is_passed_over() -> None:
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):
-        await policies.COMMIT.copy()(commit)
+        await policies.COMMIT.repeat(commit)
 
 
 async def test_looks_double_their_pauses_and_one_is_exactly_when_all_has_settled() -> None:
@@ -41,7 +41,7 @@ async def test_looks_double_their_pauses_and_one_is_exactly_when_all_has_settled
         looks.append(loop.time())
         return "found" if len(looks) == 13 else None
 
-    assert await policies.looking(1.0, lambda: 50.0 - loop.time())(look) == "found"
+    assert await policies.looking(1.0, lambda: 50.0 - loop.time()).repeat(look) == "found"
     expected = [0, 1, 3, 7, 15, 30, 45, 50, 65, 80, 95, 110, 125]
     assert looks == pytest.approx(expected, abs=1e-3)
 
@@ -54,7 +54,7 @@ async def test_without_anything_to_settle_the_pauses_are_the_same() -> None:
         looks.append(loop.time())
         return "found" if len(looks) == 4 else None
 
-    assert await policies.looking(0.5, lambda: -1.0)(look) == "found"
+    assert await policies.looking(0.5, lambda: -1.0).repeat(look) == "found"
     assert looks == pytest.approx([0, 0.5, 1.5, 3.5], abs=1e-3)
 
 
