@@ -22,7 +22,7 @@ async def respond(send: Send, answer: Answer, now: float) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=100)
 def _http_date(second: int) -> bytes:
-    """The Date header's form of a time (RFC 9110, 6.6.1); made once a second."""
+    """The Date header's form of a time (RFC 9110, 6.6.1); made once a second for each clock."""
     return formatdate(second, usegmt=True).encode()

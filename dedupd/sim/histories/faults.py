@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
+
 
 class Fault(enum.StrEnum):
     """The kinds of faults, by what they strike."""
@@ -223,7 +225,7 @@ class Injected(NamedTuple):
     state: str
 
 
-class Draw(NamedTuple):
+class Draw(msgspec.Struct, frozen=True, gc=False):
     """What an operation drew: a fault or none, and a number in [0, 1) that says how hard."""
 
     fault: Fault | None
@@ -295,7 +297,7 @@ class Torment:
         stream.place += 1
         chance = stream.chance.random
         lot, size = chance(), chance()
-        if stream.name in self.lasting:
+        if self.lasting and stream.name in self.lasting:
             return Draw(self.lasting[stream.name].get(operation), size)
         menu = self._menus[operation]
         if not menu or lot >= menu[-1][0] or stream.name in self.spared:

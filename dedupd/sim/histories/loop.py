@@ -165,6 +165,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for task in self._tasks:
             task.drop()
         self._tasks.clear()
+        self._soon.clear()
+        self._timers.clear()
 
     def wake(self, process: Process) -> None:
         """Carry on where the process stood still."""
@@ -202,21 +204,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 if self.now > before:
                     last = self.steps + MAX_STEPS_AT_ONCE
             self.steps += 1
-            if not step.is_cancelled:
-                process = step.context.get(_process)
-                if process is None or process.condition is _RUNNING:
-                    self._carry_out(step)
-                elif process.condition is Condition.PAUSED:
-                    process.frozen.append(step)
+            process = step.context.get(_process)
+            if step.is_cancelled:
+                pass
+            elif process is None or process.condition is _RUNNING:
+                try:
+                    step.context.run(step.callback, *step.arguments)
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 # as asyncio's handles
+                    told = {"message": f"in {step.callback!r}", "exception": error}
+                    self.call_exception_handler(told)
+            elif process.condition is Condition.PAUSED:
+                process.frozen.append(step)
             if self.steps == last:
                 raise Spinning(f"{MAX_STEPS_AT_ONCE} steps at {self.now:.3f} s: no time passes")
-
-    def _carry_out(self, step: Step) -> None:
-        try:
-            step.context.run(step.callback, *step.arguments)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as asyncio's handles do
-            told = {"message": f"in the callback {step.callback!r}", "exception": error}
-            self.call_exception_handler(told)
 
     def _advance(self) -> Step:
         """The next timer's step; time passes until it is due."""

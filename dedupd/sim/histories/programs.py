@@ -19,13 +19,13 @@ from dedupd.api.latch import Latch
 from dedupd.api.status import Status
 from dedupd.cloud import routes
 from dedupd.errors import BadGateway
-from dedupd.metrics import Metrics
 from dedupd.ports import QueueUnavailable, StoreUnavailable
 from dedupd.sim.histories.cloud import HostileCloud, watched
 from dedupd.sim.histories.faults import Operation
 from dedupd.sim.histories.queue import HostileQueue
 from dedupd.sim.histories.stage import Node
 from dedupd.sim.histories.store import HostileStore
+from dedupd.sim.histories.unread import unread
 from dedupd.worker.executor import Executor, Limits
 from dedupd.worker.job import Opener
 from dedupd.worker.lease import Lease
@@ -33,7 +33,7 @@ from dedupd.worker.reconciler import Reconciler
 from dedupd.worker.service import WorkerService
 
 REGION = "RegionOne"
-METRICS = Metrics()
+METRICS = unread()
 """One for all histories: nothing in them reads it."""
 
 CONNECT_SECONDS = 1.0

@@ -70,7 +70,8 @@ class HostileQueue:
     def _take(self, delivery: Delivery) -> None:
         """The broker sends a message to the process; it is under way for a while."""
         node, stage = self._node, self._node.stage
-        fault, size = stage.torment.draw(node.stream, Operation.MESSAGE, delivery.id)
+        draw = stage.torment.draw(node.stream, Operation.MESSAGE, delivery.id)
+        fault, size = draw.fault, draw.size
         if fault is Fault.MESSAGE_LOST:
             delivery.acknowledge()
             return

@@ -99,11 +99,11 @@ class Stage:
         *args: *Arguments,
     ) -> None:
         """Have the world do something, whatever becomes of the process that asks for it."""
-        self.loop.call_at(self.loop.time() + delay, callback, *args, context=self.context)
+        self.loop.call_later(delay, callback, *args, context=self.context)
 
     def clock(self) -> float:
         """The true time, in seconds since the epoch."""
-        return EPOCH + self.loop.time()
+        return EPOCH + self.loop.now
 
     def standing(self, request_id: str) -> Record | None:
         """The record of a request as it is in truth."""
@@ -138,6 +138,7 @@ class Node:
         self.ahead = 0.0
         self.healthy = True
         """Whether it is started again; nobody does so any more at the end of some histories."""
+        self._loop = stage.loop
         self._boot = boot
         self._jump = jump
         self._lives = 0
@@ -149,7 +150,7 @@ class Node:
 
     def clock(self) -> float:
         """The wall clock as its processes see it."""
-        return self.stage.clock() + self.ahead
+        return EPOCH + self._loop.now + self.ahead
 
     def start(self) -> None:
         """Start the program in a process of its own."""

@@ -169,7 +169,8 @@ class HostileStore:
         def publish(event: T) -> None:
             if process is not node.process:
                 return
-            fault, size = torment.draw(node.stream, Operation.EVENT, subject(event))
+            draw = torment.draw(node.stream, Operation.EVENT, subject(event))
+            fault, size = draw.fault, draw.size
             if fault is Fault.EVENT_LOST:
                 return
             delay = SLOW_SECONDS * size if fault is Fault.EVENT_SLOW else LATENCY * size

@@ -60,9 +60,12 @@ class Wire:
         if self._process is not node.process:
             return await answer  # what a dead process's clean-up asks for, nobody hears
         operation = self._operation if subject else self._upkeep
-        fault, size = stage.torment.draw(node.stream, operation, subject)
+        draw = stage.torment.draw(node.stream, operation, subject)
+        fault, size = draw.fault, draw.size
         latency = LATENCY * (0.1 + size)
-        if fault is manners.refused:
+        if fault is None:
+            stage.later(latency, _carry_out, answer, effect)
+        elif fault is manners.refused:
             stage.later(latency, _fail, answer, manners.failure("refused"))
         elif fault is manners.unanswered:
             stage.later(latency, _carry_out, answer, effect, manners.failure("unanswered"))
@@ -70,14 +73,17 @@ class Wire:
             stage.later(latency, _fail, answer, manners.failure("late"))
             stage.later(latency + SLOW_SECONDS * size, _carry_out, answer, effect)
         else:
-            self._unharmed(answer, effect, fault, latency, size)
-        return await answer
+            self._only_struck(answer, effect, fault, latency, size)
+        try:
+            return await answer
+        finally:
+            del answer  # a failure knows this frame: nothing is to go in circles
 
-    def _unharmed(
+    def _only_struck(
         self,
         answer: asyncio.Future[T],
         effect: Callable[[], T],
-        fault: Fault | None,
+        fault: Fault,
         latency: float,
         size: float,
     ) -> None:
@@ -85,7 +91,7 @@ class Wire:
         stage = self._node.stage
         if fault is self._manners.slow:
             latency = SLOW_SECONDS * size
-        if fault is not None and not self._node.befall(fault, size) and size < 0.5:
+        if not self._node.befall(fault, size) and size < 0.5:
             return  # it went before the engine heard of anything
         stage.later(latency, _carry_out, answer, effect)
 
