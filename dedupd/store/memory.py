@@ -53,6 +53,11 @@ class MemoryStore:
         self._put(created)
         return True, created
 
+    def record(self, id_: str) -> Record | None:
+        """The record as it stands now, for who looks on."""
+        stored = self._requests.get(id_)
+        return None if stored is None else stored.record
+
     async def read(self, ids: Sequence[str]) -> dict[str, Stored]:
         """See ``Store.read``."""
         return {id_: self._requests[id_] for id_ in ids if id_ in self._requests}

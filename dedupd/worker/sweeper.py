@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -179,9 +178,9 @@ class Sweeper:
         return await self.store.forget(record)
 
     def _measure(self, pending: list[Record]) -> None:
-        states = Counter(record.state for record in pending)
+        states = [record.state for record in pending]
         for state in (State.QUEUED, State.SENDING, State.UNKNOWN):
-            self.metrics.pending.labels(state.label).set(states[state])
+            self.metrics.pending.labels(state.label).set(states.count(state))
         now = self.clock()
         ages = [now - record.created_at for record in pending if record.state < State.UNKNOWN]
         self.metrics.oldest.set(max(ages, default=0.0))

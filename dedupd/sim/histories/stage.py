@@ -107,8 +107,7 @@ class Stage:
 
     def standing(self, request_id: str) -> Record | None:
         """The record of a request as it is in truth."""
-        stored = at_once(self.truth.read([request_id])).get(request_id)
-        return None if stored is None else stored.record
+        return self.truth.record(request_id)
 
     def state_of(self, request_id: str) -> str:
         """The state of that record, by name."""
