@@ -99,7 +99,10 @@ class ServerProbe:
         if row is None or row.tenant_id != errand.record.project_id:
             return Absent()
         if is_marked(row) and not ours(errand, [row]):
-            return Undecided(f"Server {row.id} carries the mark of another request.")
+            return Undecided(
+                f"Server {row.id} carries the mark of another request, or was made before this "
+                "one was sent, when its token had been used before."
+            )
         return await self._adopt(errand, asker, [row])
 
     def resource(self, errand: Errand, answer: Answer) -> Resource | None:

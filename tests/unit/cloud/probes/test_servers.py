@@ -237,6 +237,25 @@ class TestLook:
         assert await looked(site, errand_of(site, **what)) == Absent()
 
     @pytest.mark.parametrize("what", ERRANDS)
+    async def test_and_none_of_an_earlier_life_of_its_token(
+        self, site: Site, what: dict[str, Any]
+    ) -> None:
+        """The same mark, and made before the first send by more than clocks differ."""
+        earlier = errand_of(site, **what)
+        name = msgspec.json.decode((await made(site, earlier)).body)["server"]["id"]
+        await asyncio.sleep(CLOCK_SKEW)
+        errand, probe = errand_of(site, **what), ServerProbe()
+        asker = asker_of(site, errand)
+        assert await probe.look(errand, asker) == Absent()
+        assert isinstance(await probe.adopt(errand, asker, name), Undecided)
+        assert not await probe.discard(errand, Resource("server", name), asker)
+        counted = Resource(
+            "server", msgspec.json.decode((await made(site, errand)).body)["server"]["id"]
+        )
+        assert await probe.surplus(errand, counted, asker) == ()
+        assert found_id(await probe.look(errand, asker)) == counted.id
+
+    @pytest.mark.parametrize("what", ERRANDS)
     async def test_on_any_page(self, site: Site, what: dict[str, Any]) -> None:
         site.cloud = SimulatedCloud(site.clock, Settings(page_limit=2))
         errand = errand_of(site, **what)
