@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING
 from cliff.command import Command
 from cliff.show import ShowOne
 
-from dedupd import request
-from dedupd.api.repeats import FRESH_SECONDS
-from dedupd.cmd.request import cells
-from dedupd.cmd.request.desk import Desk, add_id, at_desk, operator
-from dedupd.errors import BadRequest, Conflict
+from dedupd.cmd.request import cells, deeds
+from dedupd.cmd.request.deeds import Desk
+from dedupd.cmd.request.desk import add_id, at_desk
+from dedupd.errors import BadRequest
 from dedupd.request import Record, State
 
 if TYPE_CHECKING:
@@ -47,15 +45,7 @@ class Cancel(ShowOne):
         """Cancel it."""
 
         async def cancel(desk: Desk) -> Record:
-            record = (await desk.find(parsed_args.id)).record
-            if record.state is not State.QUEUED:
-                raise Conflict(
-                    f"Request {record.id} is {record.state.label}: only what is queued can be "
-                    "cancelled."
-                )
-            detail = f"cancelled by {operator()}"
-            cancelled = request.cancel(record, desk.now, detail=detail, keep=desk.result_seconds)
-            return await desk.move(record, cancelled)
+            return await deeds.cancel(desk, parsed_args.id)
 
         return cells.whole(at_desk(self.app, parsed_args, cancel))
 
@@ -86,19 +76,12 @@ class Forget(Command):
             return (await desk.find(parsed_args.id)).record
 
         record = at_desk(self.app, parsed_args, find)
-        if record.state is State.SENDING and not parsed_args.force:
-            raise Conflict(
-                f"Request {record.id} is being sent: wait until it has ended, or add --force if "
-                "it may happen twice."
-            )
+        deeds.check_forgettable(record, force=parsed_args.force)
         if not parsed_args.yes:
             _confirm(record)
 
         async def forget(desk: Desk) -> None:
-            if not await desk.store.forget(record):
-                raise await desk.overtaken(record)
-            desk.log(record, f"forgotten by {operator()}, it was {record.state.label}")
-            await asyncio.sleep(FRESH_SECONDS)
+            await deeds.forget(desk, record)
 
         at_desk(self.app, parsed_args, forget)
         self.app.stdout.write(f"Forgot {record.id}: its token counts as never used.\n")

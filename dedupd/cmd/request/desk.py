@@ -6,22 +6,20 @@ import argparse
 import asyncio
 import os
 import pwd
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from oslo_log import log
 
 from dedupd.cmd import place, wiring
+from dedupd.cmd.request.deeds import Desk
 from dedupd.conf import Settings
 from dedupd.conf.values import StoreScheme, StoreUrl
-from dedupd.errors import BadRequest, ConfigError, Conflict, NotFound, Unavailable
-from dedupd.ports import Store, Stored
+from dedupd.errors import ConfigError, Unavailable
 from dedupd.request import Record
-from dedupd.seal import Keys
 
 if TYPE_CHECKING:
     from dedupd.cmd.main import Dedupd
@@ -31,72 +29,7 @@ LOG = log.getLogger(__name__)
 DEADLINE_SECONDS = 60.0
 """How long one command may take."""
 
-_ID = re.compile(r"[0-9a-f]{32}")
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Desk:
-    """The configuration, the keys and the open store."""
-
-    settings: Settings
-    keys: Keys
-    store: Store
-
-    @property
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    @property
-    def result_seconds(self) -> float:
-        """How long an answer is kept."""
-        return self.settings.retention.result_hours * wiring.HOUR
-
-    async def find(self, request_id: str) -> Stored:
-        """The record with this id.
-
-        Raises:
-            BadRequest: it is no id.
-            NotFound: there is none.
-        """
-        if _ID.fullmatch(request_id) is None:
-            raise BadRequest(
-                f"{request_id!r} is no request's id: that is 32 hexadecimal digits, as `dedupd "
-                "request list` shows them."
-            )
-        stored = (await self.store.read([request_id])).get(request_id)
-        if stored is None:
-            raise NotFound(f"There is no request {request_id}; `dedupd request list` shows them.")
-        return stored
-
-    async def move(self, before: Record, after: Record, result: bytes | None = None) -> Record:
-        """One compare-and-swap; gives the record as it stands then.
-
-        Raises:
-            Conflict: it has moved meanwhile; nothing was changed.
-        """
-        written = await self.store.swap(before, after, result=result)
-        if written is None:
-            raise await self.overtaken(before)
-        self.log(written, after.detail)
-        return written
-
-    async def overtaken(self, before: Record) -> Conflict:
-        """The error of an action that came too late."""
-        stored = (await self.store.read([before.id])).get(before.id)
-        now = f"it is {stored.record.state.label} now" if stored else "it is gone"
-        return Conflict(
-            f"Request {before.id} was {before.state.label} and has moved meanwhile: {now}. "
-            "Nothing was changed."
-        )
-
-    def log(self, record: Record, deed: str) -> None:
-        """Write down what was done to a record, where the configuration sends logs and here."""
-        self.settings.options.set_override("use_stderr", True)  # else stdout, if there is no file
-        log.setup(self.settings.options, "dedupd")
-        LOG.info("%s: %s (project %s)", record.id, deed, record.project_id)
 
 
 def add_id(parser: argparse.ArgumentParser) -> None:
@@ -135,15 +68,34 @@ def operator() -> str:
     return f"operator {name}" + (f" ({before} by sudo)" if before else "")
 
 
+def configured(app: Dedupd, arguments: argparse.Namespace) -> Settings:
+    """The configuration, as the command's options have it."""
+    return app.settings(overrides=place.overrides(arguments) | place.NO_FRONT)
+
+
+def write_down(settings: Settings, record: Record, deed: str) -> None:
+    """Log what was done to a record, where the configuration sends logs and here."""
+    settings.options.set_override("use_stderr", True)  # else stdout, if there is no file
+    log.setup(settings.options, "dedupd")
+    LOG.info("%s: %s (project %s)", record.id, deed, record.project_id)
+
+
 @asynccontextmanager
 async def _desk(app: Dedupd, arguments: argparse.Namespace) -> AsyncIterator[Desk]:
-    settings = app.settings(overrides=place.overrides(arguments) | place.NO_FRONT)
+    settings = configured(app, arguments)
     _refuse_without_records(settings.store.url)
     keys = wiring.load_keys(settings, create=False)
     store = wiring.open_store(settings, keys, exclusive=False)
     await store.open()
     try:
-        yield Desk(settings, keys, store)
+        yield Desk(
+            keys=keys,
+            store=store,
+            clock=time.time,
+            result_seconds=settings.retention.result_hours * wiring.HOUR,
+            operator=operator(),
+            written=partial(write_down, settings),
+        )
     finally:
         await store.close()
 

@@ -11,7 +11,8 @@ from cliff.show import ShowOne
 
 from dedupd.cmd.place import add_state_path
 from dedupd.cmd.request import cells
-from dedupd.cmd.request.desk import Desk, add_id, at_desk
+from dedupd.cmd.request.deeds import Desk
+from dedupd.cmd.request.desk import add_id, at_desk
 from dedupd.ports import Query
 from dedupd.request import Record, State
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from dedupd import conf, request
 from dedupd.cmd.request.cells import Cell, row, whole
-from dedupd.cmd.request.desk import Desk, operator
+from dedupd.cmd.request.deeds import Desk
+from dedupd.cmd.request.desk import operator, write_down
 from dedupd.errors import BadRequest, Conflict, NotFound
 from dedupd.request import Record, State
 from dedupd.seal import Keys
@@ -38,7 +40,14 @@ async def desk(tmp_path: Path) -> Desk:
     store = MemoryStore(time.time)
     await store.open()
     await store.claim(RECORD, b"payload")
-    return Desk(settings, Keys(b"i" * 32, {1: b"s" * 32}), store)
+    return Desk(
+        keys=Keys(b"i" * 32, {1: b"s" * 32}),
+        store=store,
+        clock=time.time,
+        result_seconds=60.0,
+        operator=operator(),
+        written=partial(write_down, settings),
+    )
 
 
 async def test_a_move_is_written_and_logged(
@@ -48,17 +57,17 @@ async def test_a_move_is_written_and_logged(
     found = (await desk.find(ID)).record
     caplog.set_level(logging.INFO)
     detail = f"cancelled by {operator()}"
-    await desk.move(found, request.cancel(found, desk.now, detail=detail, keep=60))
+    await desk.move(found, request.cancel(found, desk.clock(), detail=detail, keep=60))
     assert (await desk.find(ID)).record.state is State.CANCELLED
     assert f"{ID}: {detail} (project p1)" in caplog.text
 
 
 async def test_a_move_that_comes_too_late_changes_nothing(desk: Desk) -> None:
     before = (await desk.find(ID)).record
-    sending = request.begin_send(before, "w1", desk.now, 30)
+    sending = request.begin_send(before, "w1", desk.clock(), 30)
     await desk.store.swap(before, sending)
     with pytest.raises(Conflict, match="was queued and has moved meanwhile: it is sending now"):
-        await desk.move(before, request.cancel(before, desk.now, detail="", keep=60))
+        await desk.move(before, request.cancel(before, desk.clock(), detail="", keep=60))
     assert (await desk.find(ID)).record.state is State.SENDING
 
 
