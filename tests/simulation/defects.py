@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import aiohttp
+import msgspec
 import pytest
 
 from dedupd import outcome, request, token
 from dedupd.api import answers, idempotent
 from dedupd.api.idempotent import Visit
+from dedupd.api.passthrough import PassThrough
 from dedupd.api.question import Question
 from dedupd.cloud.ask import Asker
 from dedupd.cloud.probes import server_answer, server_rows, servers
@@ -22,7 +25,7 @@ from dedupd.cloud.probes.servers import ServerProbe
 from dedupd.exchange import Answer
 from dedupd.outcome import Outcome, Retry, Ruling
 from dedupd.ports import Delivery, QueueUnavailable, StoreUnavailable
-from dedupd.request import Record, Resource, State
+from dedupd.request import Record, Resource, State, Verdict
 from dedupd.worker import executor
 from dedupd.worker import job as job_module
 from dedupd.worker.compensation import Compensation
@@ -120,11 +123,11 @@ def _(patch: Patch) -> None:
     async def renewed(_self: Lease) -> bool:
         return True
 
-    def may_send(_self: Lease) -> bool:
+    def may_send(_self: Executor, _job: Job) -> bool:
         return True
 
     patch.setattr(Lease, "renewed", renewed)
-    patch.setattr(Lease, "may_send", may_send)
+    patch.setattr(Executor, "_may_send", may_send)
 
 
 @defect("SENDING is run again without a probe")
@@ -143,6 +146,47 @@ def _(patch: Patch) -> None:
         return await real(self, job, 0.0, 0.0)
 
     patch.setattr(Reconciler, "_look_once", look_once)
+
+
+@defect("the settle time begins before the doubt")
+def _(patch: Patch) -> None:
+    real = request.end_attempt
+
+    def end_attempt(record: Record, verdict: Verdict, now: float, **more: Any) -> Record:
+        ended = real(record, verdict, now, **more)
+        last = msgspec.structs.replace(ended.sending, send_deadline=record.sending.send_deadline)
+        return msgspec.structs.replace(ended, attempts=(*ended.attempts[:-1], last))
+
+    patch.setattr(request, "end_attempt", end_attempt)
+
+
+@defect("an earlier life's server is taken for its own")
+def _(patch: Patch) -> None:
+    def long_ago(_errand: Errand) -> float:
+        return 0.0
+
+    patch.setattr(server_rows, "_earliest", long_ago)
+
+
+@defect("what a living owner lets lie is left to it")
+def _(patch: Patch) -> None:
+    def left_lying(_self: Sweeper, _pending: list[Record], _ours: list[Record]) -> Iterator[Record]:
+        return iter(())
+
+    patch.setattr(Sweeper, "_left_lying", left_lying)
+
+
+@defect("what has no token is sent again")
+def _(patch: Patch) -> None:
+    real = PassThrough._ask
+
+    async def ask(self: PassThrough, scope: Any, body: Any) -> Any:
+        try:
+            return await real(self, scope, body)
+        except aiohttp.ServerDisconnectedError:
+            return await real(self, scope, body)
+
+    patch.setattr(PassThrough, "_ask", ask)
 
 
 @defect("ignoring pagination")

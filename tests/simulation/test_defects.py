@@ -14,13 +14,18 @@ FOCUS = {
     "no fencing on finish": Theme.OVERTAKEN,
     "a send without a look at the lease": Theme.OVERTAKEN,
     "compensating without checking the mark": Theme.OVERTAKEN,
+    "the settle time begins before the doubt": Theme.OVERTAKEN,
     "ignoring pagination": Theme.NAMESAKES,
 }
 """The theme whose histories are made for a defect, where those of any theme show it too rarely."""
 
 
+PINNED = {"what a living owner lets lie is left to it"}
+"""What chance shows once in some ten thousand histories: see ``test_regressions.py``."""
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", DEFECTS)
+@pytest.mark.parametrize("name", sorted(DEFECTS.keys() - PINNED))
 def test_a_defect_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     DEFECTS[name](monkeypatch)
     focus = FOCUS.get(name)

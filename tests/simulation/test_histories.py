@@ -13,9 +13,6 @@ from dedupd.sim.histories.tally import Tally
 SEEDS = 3000
 PROCESSES = 2
 
-FOUND = (29762,)
-"""Seeds that once violated an invariant: a queued request of an owner without a broker."""
-
 
 @pytest.fixture(scope="module")
 def histories() -> Tally:
@@ -29,7 +26,7 @@ def histories() -> Tally:
 def failure(histories: Tally) -> str:
     """The first failing history with the fewest faults, for people."""
     seed, _ = histories.failed[0]
-    return told(shrunk(run(seed), intensity=INTENSITY))
+    return told(shrunk(run(seed)))
 
 
 @pytest.mark.timeout(900)
@@ -41,19 +38,12 @@ def test_no_invariant_is_violated(histories: Tally) -> None:
 
 @pytest.mark.timeout(900)
 def test_faults_strike_in_every_state_that_they_can(histories: Tally) -> None:
-    rare = coverage.told(coverage.RARE)
-    assert [pair for pair in histories.missing() if pair not in rare] == []
+    assert [pair for pair in histories.missing() if pair not in coverage.AIMED] == []
 
 
 def test_what_is_said_to_be_impossible_is_not_seen(histories: Tally) -> None:
     seen = {tuple(pair.split("/")) for pair in histories.pairs}
     assert not seen & {(state, str(fault)) for state, fault in coverage.told(coverage.IMPOSSIBLE)}
-
-
-@pytest.mark.parametrize("seed", FOUND)
-def test_what_was_found_stays_mended(seed: int) -> None:
-    history = run(seed)
-    assert not history.violations, told(history)
 
 
 def test_without_faults_everything_ends_as_it_should() -> None:

@@ -116,7 +116,7 @@ def _show(console: Console, seed: int, intensity: float) -> int:
     """Tell one history, with the fewest faults if it violates anything."""
     history = run(seed, intensity=intensity)
     if history.violations:
-        history = shrunk(history, intensity=intensity)
+        history = shrunk(history)
     console.print(told(history), markup=False, highlight=False, soft_wrap=True)
     return 1 if history.violations else 0
 

@@ -55,7 +55,7 @@ def habits(chance: random.Random, intent: Intent, spread: float, emphasis: Empha
         prefer=prefer,
         alters=draw() < 0.06,
         cancels=draw() < emphasis.cancels,
-        asks=draw() < 0.08,
+        asks=draw() < emphasis.asks,
     )
 
 
@@ -88,9 +88,10 @@ class Caller:
     async def _post(self) -> Reply | None:
         habits, intent = self._habits, self._intent
         body = intent.altered if habits.alters else intent.body
+        began = self._stage.loop.time()
         reply = await self._exchange("POST", intent.path, body)
         if reply is not None:
-            self._note(reply)
+            self._note(reply, began)
         return reply
 
     async def _ask(self) -> None:
@@ -128,7 +129,6 @@ class Caller:
 
     def _scope(self, method: str, target: str) -> dict[str, object]:
         intent, habits = self._intent, self._habits
-        path, _, query = target.partition("?")
         headers = [
             (b"host", HOST.encode()),
             (b"content-type", b"application/json"),
@@ -140,24 +140,12 @@ class Caller:
             headers.append((b"openstack-api-version", f"compute {intent.version}".encode()))
             if habits.prefer:
                 headers.append((b"prefer", habits.prefer.encode()))
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": headers,
-            "client": ("192.0.2.7", 40000),
-            "server": ("127.0.0.1", 8775),
-        }
+        return scope_of(method, target, headers)
 
-    def _note(self, reply: Reply) -> None:
+    def _note(self, reply: Reply, began: float) -> None:
         self._stage.ledger.given.append(
             Given(
+                began=began,
                 when=self._stage.loop.time(),
                 request_id=self._intent.id,
                 user=self._habits.user,
@@ -175,3 +163,22 @@ class Caller:
 def _final(reply: Reply) -> bool:
     """Whether a repeat would bring nothing new."""
     return reply.status < 500 and reply.status != 409
+
+
+def scope_of(method: str, target: str, headers: list[tuple[bytes, bytes]]) -> dict[str, object]:
+    """A request as a front's server hands it on."""
+    path, _, query = target.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": headers,
+        "client": ("192.0.2.7", 40000),
+        "server": ("127.0.0.1", 8775),
+    }

@@ -15,7 +15,7 @@ from dedupd.ports import Lost, NotSent
 from dedupd.request import Resource
 from dedupd.sim.histories.faults import Draw, Fault, Operation
 from dedupd.sim.histories.ledger import Post
-from dedupd.sim.histories.stage import Node, Stage
+from dedupd.sim.histories.stage import PAUSE_SECONDS, Node, Stage
 from dedupd.sim.histories.wire import LATENCY
 
 SUBJECT = b"x-subject"
@@ -23,6 +23,9 @@ SUBJECT = b"x-subject"
 
 LATE_SECONDS = 2.5
 """How long after its send timeout a POST may still take effect; the settle time is longer."""
+
+KEPT_ON_SECONDS = 1.0
+"""The longest time between the end of a lease and a POST that was kept back until then."""
 
 _GATEWAY = Answer(503, ((b"Content-Type", b"text/plain"),), b"no server is available\n")
 _THROTTLED = Answer(429, ((b"Retry-After", b"1"),), b"over limit\n")
@@ -86,23 +89,42 @@ class HostileCloud:
         subject = (header(call.headers, SUBJECT) or b"").decode()
         posts = call.method == "POST"
         operation = Operation.POST if posts else self._operation
+        if stage.torment.ambush is not None and subject:
+            await stage.torment.ambush.keep_back(operation, subject)
         draw = stage.torment.draw(self._node.stream, operation, subject)
+        if draw.fault is Fault.SEND_KEPT:
+            await self._keep_back(draw.size)
         await self._connect(draw)
         if not permitted():
             raise NotSent("It was not sent: the worker may not send any more.")
+        post: Post | None = None
+        made: list[Answer] | None = None
         if posts:
             post = stage.ledger.sent(subject, timeout)
+            made = stage.ledger.made[subject]
             stage.chronicle.note(self._node.name, "POST", subject[:8], draw.fault or "")
         else:
-            post = None
             stage.chronicle.note(self._node.name, call.method, call.target, draw.fault or "")
         deletes = call.method == "DELETE"
         if deletes:
             check_discard(stage, call)
         answer: asyncio.Future[Answer] = stage.loop.create_future()
-        exchange = _Exchange(stage, call, subject, post, answer)
+        exchange = Carried(stage, call, subject, post, answer, made)
         exchange.begin(course(draw, timeout, deletes=deletes), timeout)
         return await answer
+
+    async def _keep_back(self, size: float) -> None:
+        """All connections are in use, and the lease ends meanwhile; the process lives on.
+
+        It ends at the beginning, or right before the POST leaves: as the last digit says.
+        """
+        at_last = int(size * 1000) % 2 == 0
+        if not at_last:
+            self._node.lease_ended()
+        await asyncio.sleep(PAUSE_SECONDS * size**self._node.stage.pause_exponent)
+        if at_last:
+            self._node.lease_ended()
+            await asyncio.sleep(KEPT_ON_SECONDS * size)
 
     async def _connect(self, draw: Draw) -> None:
         """Open a connection; the process may be stopped meanwhile, or end.
@@ -124,7 +146,7 @@ class HostileCloud:
             raise NotSent("The cloud cannot be reached.")
 
 
-class _Exchange:
+class Carried:
     """One call on its way: the cloud does its part whether or not anybody waits for it."""
 
     def __init__(
@@ -134,7 +156,9 @@ class _Exchange:
         subject: str,
         post: Post | None,
         answer: asyncio.Future[Answer],
+        made: list[Answer] | None,
     ) -> None:
+        self._made = made
         self._stage = stage
         self._call = call
         self._subject = subject
@@ -157,8 +181,8 @@ class _Exchange:
         told = stage.nova.handle(call.method, call.target, headers, call.body)
         fields = tuple((name.encode(), value.encode()) for name, value in told.headers)
         self._own = Answer(told.status, fields, told.body)
-        if self._post is not None:
-            stage.ledger.made[self._subject].append(self._own)
+        if self._made is not None:
+            self._made.append(self._own)
             stage.chronicle.note("nova", "answers", self._subject[:8], told.status)
 
     def _bring(self, instead: Answer | None) -> None:
@@ -185,6 +209,8 @@ def check_discard(stage: Stage, call: Call) -> None:
     server = stage.nova.world.servers.get(name)
     if server is None or server.deleted is not None:
         return
+    if name in stage.ledger.earlier:
+        stage.ledger.violations.append(f"3: {subject[:8]} deletes {name} of an earlier life")
     if f"dedupd.{subject}" not in server.tags and server.metadata.get("dedupd:id") != subject:
         stage.ledger.violations.append(f"3: {subject[:8]} deletes server {name} without its mark")
 

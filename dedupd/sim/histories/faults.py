@@ -11,7 +11,10 @@ import enum
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from dedupd.sim.histories.ambush import Ambush
 
 import msgspec
 
@@ -44,6 +47,7 @@ class Fault(enum.StrEnum):
     ANSWER_BROKEN = "5xx after the commit"
     COMMIT_LATE = "commit late"
     SEND_PAUSE = "pause while sending"
+    SEND_KEPT = "send kept past its lease"
     QUESTION_SLOW = "question slow"
     QUESTION_LOST = "question lost"
     QUESTION_BROKEN = "question 5xx"
@@ -56,6 +60,32 @@ class Fault(enum.StrEnum):
     LEASE_ENDED = "lease ended"
     REPLY_LOST = "reply lost"
     CALLER_GONE = "caller gone"
+
+
+PUBLISH = (
+    Fault.PUBLISH_SLOW,
+    Fault.PUBLISH_REFUSED,
+    Fault.PUBLISH_UNCONFIRMED,
+    Fault.PUBLISH_LATE,
+    Fault.BROKER_EMPTIED,
+)
+POST = (
+    Fault.CONNECT_SLOW,
+    Fault.CONNECT_REFUSED,
+    Fault.POST_LOST,
+    Fault.POST_SLOW,
+    Fault.POST_BROKEN,
+    Fault.POST_THROTTLED,
+    Fault.ANSWER_LOST,
+    Fault.ANSWER_BROKEN,
+    Fault.COMMIT_LATE,
+    Fault.SEND_PAUSE,
+    Fault.SEND_KEPT,
+)
+EVENT = (Fault.EVENT_LOST, Fault.EVENT_REPEATED, Fault.EVENT_SLOW)
+QUESTION = (Fault.QUESTION_SLOW, Fault.QUESTION_LOST, Fault.QUESTION_BROKEN)
+FRONT = (Fault.FRONT_CRASH, Fault.FRONT_PAUSE, Fault.FRONT_CLOCK)
+"""Faults by what they strike and nothing else does."""
 
 
 class Operation(enum.StrEnum):
@@ -71,6 +101,9 @@ class Operation(enum.StrEnum):
     WORKER_PUBLISH = "worker publish"
     WORKER_CONSUME = "worker consume"
     WORKER_QUESTION = "worker question"
+    FRONT_PASSING = "front passing on"
+    OPERATOR_STORE = "operator store"
+    OPERATOR_QUESTION = "operator question"
     POST = "post"
     EVENT = "event"
     MESSAGE = "message"
@@ -125,6 +158,7 @@ _WORKER_UPKEEP: Weights = {
 }
 _POST: Weights = {
     Fault.SEND_PAUSE: 8.0,
+    Fault.SEND_KEPT: 6.0,
     Fault.CONNECT_SLOW: 5.0,
     Fault.CONNECT_REFUSED: 6.0,
     Fault.POST_LOST: 6.0,
@@ -137,6 +171,15 @@ _POST: Weights = {
     Fault.WORKER_CRASH: 6.0,
     Fault.WORKER_CLOCK: 2.0,
     Fault.LEASE_ENDED: 4.0,
+}
+_PASSING: Weights = {
+    Fault.CONNECT_REFUSED: 6.0,
+    Fault.POST_LOST: 6.0,
+    Fault.POST_SLOW: 6.0,
+    Fault.POST_BROKEN: 5.0,
+    Fault.ANSWER_LOST: 8.0,
+    Fault.ANSWER_BROKEN: 5.0,
+    Fault.COMMIT_LATE: 6.0,
 }
 _EVENT: Weights = {Fault.EVENT_LOST: 12.0, Fault.EVENT_REPEATED: 10.0, Fault.EVENT_SLOW: 16.0}
 _MESSAGE: Weights = {
@@ -156,6 +199,9 @@ WEIGHTS: Mapping[Operation, Weights] = {
     Operation.WORKER_PUBLISH: {**_PUBLISH, **_WORKER},
     Operation.WORKER_CONSUME: _CONSUME,
     Operation.WORKER_QUESTION: {**_QUESTION, **_WORKER},
+    Operation.FRONT_PASSING: {**_PASSING, **_FRONT},
+    Operation.OPERATOR_STORE: _STORE,
+    Operation.OPERATOR_QUESTION: _QUESTION,
     Operation.POST: _POST,
     Operation.EVENT: _EVENT,
     Operation.MESSAGE: _MESSAGE,
@@ -205,6 +251,13 @@ LASTING: Mapping[Fate, Mapping[Operation, Fault]] = {
 
 SWARM = (0.0, 0.5, 1.0, 1.0, 2.0)
 """One history leaves some kinds out and has more of others: what hides one bug shows another."""
+
+
+class Aim(NamedTuple):
+    """A fault that is to strike an operation on a request in one state."""
+
+    state: str
+    fault: Fault
 
 
 class Key(NamedTuple):
@@ -291,6 +344,7 @@ class Torment:
         """The nodes that no fault strikes any more."""
         self.lasting: dict[str, Mapping[Operation, Fault]] = {}
         """The nodes that have lost an engine for good; that is no chance, and not counted."""
+        self.ambush: Ambush | None = None
 
     def draw(self, stream: Stream, operation: Operation, subject: str) -> Draw:
         """What befalls a node's next operation, which is about the request ``subject``."""
@@ -299,13 +353,27 @@ class Torment:
         lot, size = chance(), chance()
         if self.lasting and stream.name in self.lasting:
             return Draw(self.lasting[stream.name].get(operation), size)
+        if stream.name in self.spared:
+            return Draw(None, size)
+        drawn = self._struck_by(stream, operation, subject, lot, size)
+        if drawn.fault is not None:
+            key = Key(stream.name, stream.place)
+            state = self._state_of(subject)
+            self.injected.append(
+                Injected(key, self._clock(), operation, drawn.fault, subject, state)
+            )
+        return drawn
+
+    def _struck_by(
+        self, stream: Stream, operation: Operation, subject: str, lot: float, size: float
+    ) -> Draw:
+        """The fault of an operation that one may strike."""
+        fault = None
         menu = self._menus[operation]
-        if not menu or lot >= menu[-1][0] or stream.name in self.spared:
-            return Draw(None, size)
-        key = Key(stream.name, stream.place)
-        if self._keep is not None and key not in self._keep:
-            return Draw(None, size)
-        fault = next(fault for bound, fault in menu if lot < bound)
-        state = self._state_of(subject)
-        self.injected.append(Injected(key, self._clock(), operation, fault, subject, state))
-        return Draw(fault, size)
+        if self.ambush is not None and self.ambush.strikes(operation, subject):
+            fault = self.ambush.fault
+        elif menu and lot < menu[-1][0]:
+            fault = next(fault for bound, fault in menu if lot < bound)
+        if fault is None or self._keep is None or Key(stream.name, stream.place) in self._keep:
+            return Draw(fault, size)
+        return Draw(None, size)

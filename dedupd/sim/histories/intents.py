@@ -48,6 +48,13 @@ class Intent:
         return msgspec.json.encode(self.document)
 
     @property
+    def mark(self) -> dict[str, Any]:
+        """The member of a server's body that marks it as this request's."""
+        if self.version == "2.96":
+            return {"tags": [f"dedupd.{self.id}"]}
+        return {"metadata": {"dedupd:id": self.id}}
+
+    @property
     def generates(self) -> bool:
         """Whether Nova would generate a key for it."""
         return self.path == KEYPAIRS and "public_key" not in self.document["keypair"]
@@ -88,6 +95,8 @@ KINDS: dict[str, tuple[str, str, float]] = {
     "server by tag": (SERVERS, "2.96", 6.0),
     "server by metadata": (SERVERS, "2.1", 5.0),
     "servers by tag": (SERVERS, "2.96", 1.0),
+    "reserved server": (SERVERS, "2.1", 1.0),
+    "reserved servers": (SERVERS, "2.96", 1.0),
     "refused server": (SERVERS, "2.96", 1.0),
     "imported keypair": (KEYPAIRS, "2.96", 2.0),
     "generated keypair": (KEYPAIRS, "2.50", 3.0),
@@ -105,6 +114,10 @@ def document(kind: str, name: str) -> Any:
             return _untagged_server(name)
         case "servers by tag":
             return _server(name, min_count=2)
+        case "reserved server":
+            return _untagged_server(name, return_reservation_id=True)
+        case "reserved servers":
+            return _server(name, min_count=2, return_reservation_id=True)
         case "refused server":
             return _server(name, flavorRef="999")
         case "imported keypair":
@@ -140,5 +153,5 @@ def draw(
         version=version,
         document=document(kind, name),
         name=name,
-        wanted=2 if kind == "servers by tag" else 1,
+        wanted=2 if kind in ("servers by tag", "reserved servers") else 1,
     )

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from dedupd.exchange import NOT_JSON
-from dedupd.request import Record, State
+from dedupd.request import Record, Resource, State
 from dedupd.sim.histories.intents import GROUPS, KEYPAIRS, SERVERS, Intent, half_of
 from dedupd.sim.histories.ledger import Given
 from dedupd.sim.histories.stage import Stage
@@ -46,19 +46,23 @@ def violations(stage: Stage, intents: Iterable[Intent], *, ended: bool) -> list[
     for answer in stage.ledger.given:
         given[answer.request_id].append(answer)
     for intent in {intent.id: intent for intent in intents}.values():
-        effects = _effects(stage, intent)
+        effects = made_by(stage, intent)
         record = stage.standing(intent.id)
         answers = [answer for answer in given[intent.id] if _carries_out(answer)]
         short = intent.id[:8]
         if intent.id in stage.ledger.excused:
             continue
-        found += [f"1: {short}: {text}" for text in _one_effect(intent, effects)]
-        found += [f"2: {short}: {text}" for text in _same(intent, answers, effects)]
-        if stage.ledger.touched.isdisjoint(effects.made):
+        by_hand = stage.ledger.careless[intent.id]
+        found += [f"1: {short}: {text}" for text in _one_effect(intent, effects, 1 + by_hand)]
+        found += [f"2: {short}: {text}" for text in _same(stage, intent, answers, effects)]
+        if stage.ledger.touched.isdisjoint(effects.made) and intent.id not in stage.ledger.forgets:
             found += [f"2: {short}: {text}" for text in _novas(stage, intent, answers, effects)]
-        found += [f"3: {short}: {text}" for text in _true(record, answers, effects)]
+        found += [f"2: {short}: {text}" for text in _forgotten(stage, intent, answers)]
+        found += [
+            f"3: {short}: {text}" for text in _true(record, answers, effects, by_hand=bool(by_hand))
+        ]
         if record is not None and record.state is State.DONE and record.resource is not None:
-            found += [f"3: {short}: {text}" for text in _there(stage, record.resource.id, effects)]
+            found += [f"3: {short}: {text}" for text in _there(stage, record.resource, effects)]
         found += [f"5: {short}: {text}" for text in _private(answers, effects, record)]
     return found + [f"4: {text}" for text in _lives(stage, ended=ended)]
 
@@ -68,7 +72,8 @@ def _carries_out(answer: Given) -> bool:
     return 200 <= answer.status < 300 and not answer.applied
 
 
-def _effects(stage: Stage, intent: Intent) -> Effects:
+def made_by(stage: Stage, intent: Intent) -> Effects:
+    """What a request has made so far."""
     world = stage.nova.world
     mine = [
         effect for effect in stage.nova.ledger[stage.ledger.before :] if _made_by(intent, effect)
@@ -100,20 +105,22 @@ def _made_by(intent: Intent, effect: Effect) -> bool:
     return effect.project == intent.project and effect.names[0] in names
 
 
-def _one_effect(intent: Intent, effects: Effects) -> Iterator[str]:
-    if len(effects.surviving) > intent.wanted:
+def _one_effect(intent: Intent, effects: Effects, times: int) -> Iterator[str]:
+    """At most one; and one more for each time that an operator took that on himself."""
+    if len(effects.surviving) > intent.wanted * times:
         yield f"{len(effects.surviving)} effects survive: {', '.join(effects.surviving)}"
-    if intent.path == GROUPS and len(effects.made) > 1:
+    if intent.path == GROUPS and len(effects.made) > times:
         yield f"{len(effects.made)} effects of what cannot be looked for"
 
 
-def _same(intent: Intent, answers: list[Given], effects: Effects) -> Iterator[str]:
+def _same(stage: Stage, intent: Intent, answers: list[Given], effects: Effects) -> Iterator[str]:
     seen = {(answer.status, _without_secrets(answer.body)) for answer in answers}
     full = {answer.body for answer in answers if answer.user in effects.users}
-    if len(seen) > 1 or len(full) > 1:
+    lives = 1 + len(stage.ledger.forgets.get(intent.id, ()))
+    if len(seen) > lives or len(full) > lives:
         yield f"{len(answers)} answers differ"
     for answer in answers:
-        named = _named(intent, answer.body)
+        named = _named(stage, intent, answer.body)
         wanted = (answer.name, *(f"{answer.name}-{number}" for number in (1, 2)))
         if effects.names.get(named) not in wanted:
             yield f"{named} was answered to who wanted {answer.name}, and never made by that"
@@ -136,12 +143,25 @@ def _novas(stage: Stage, intent: Intent, answers: list[Given], effects: Effects)
             yield f"a private key that does not fit: {private_key}"
 
 
-def _true(record: Record | None, answers: list[Given], effects: Effects) -> Iterator[str]:
+def _forgotten(stage: Stage, intent: Intent, answers: list[Given]) -> Iterator[str]:
+    """Who comes when a token counts as never used is told of nothing that was before."""
+    births = [life.when for (id_, _), life in stage.ledger.lives.items() if id_ == intent.id]
+    for forget in stage.ledger.forgets.get(intent.id, ()):
+        for answer in answers:
+            since = forget.returned is not None and forget.returned <= answer.began
+            if since and not any(forget.when <= birth <= answer.when for birth in births):
+                yield "the answer of what an operator had forgotten was given again"
+
+
+def _true(
+    record: Record | None, answers: list[Given], effects: Effects, *, by_hand: bool
+) -> Iterator[str]:
+    """What is told is true; what an operator decided without a look is for him to answer for."""
     state = None if record is None else record.state
     status = None if record is None else record.status
     failed = state in (State.DONE, State.TOMBSTONE) and not (status and 200 <= status < 300)
     nothing = state in (None, State.QUEUED, State.RELEASED, State.CANCELLED)
-    if (failed or nothing) and effects.surviving:
+    if (failed or nothing) and effects.surviving and not by_hand:
         told = "no record" if record is None else f"{record.state.label} {status}"
         yield f"{told}, and {', '.join(effects.surviving)} exists"
     succeeded = state is State.DONE and not failed
@@ -149,10 +169,18 @@ def _true(record: Record | None, answers: list[Given], effects: Effects) -> Iter
         yield "success without an effect"
 
 
-def _there(stage: Stage, named: str, effects: Effects) -> Iterator[str]:
+def _there(stage: Stage, resource: Resource, effects: Effects) -> Iterator[str]:
     """What the record names must be there, unless somebody else deleted it."""
-    if named not in effects.surviving and named not in stage.ledger.meddled:
-        yield f"{named} is named as its effect and does not exist"
+    reserved = resource.type == "reservation"
+    for named in _reserved(stage, resource.id) if reserved else [resource.id]:
+        if named not in effects.surviving and named not in stage.ledger.meddled:
+            yield f"{named} is named as its effect and does not exist"
+
+
+def _reserved(stage: Stage, reservation_id: str) -> list[str]:
+    """The servers of a reservation, in the order in which they were made."""
+    servers = stage.nova.world.servers.values()
+    return [server.id for server in servers if server.reservation_id == reservation_id]
 
 
 def _private(answers: list[Given], effects: Effects, record: Record | None) -> Iterator[str]:
@@ -197,7 +225,9 @@ def _without_secrets(body: bytes) -> bytes:
     return msgspec.json.encode(document, order="sorted")
 
 
-def _named(intent: Intent, body: bytes) -> str:
-    """What an answer says that it made."""
+def _named(stage: Stage, intent: Intent, body: bytes) -> str:
+    """What an answer says that it made; of a reservation the first."""
     [made] = _document(body).values()
+    if isinstance(made, str):
+        return next(iter(_reserved(stage, made)), made)
     return str(made["name"] if intent.path == KEYPAIRS else made["id"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,10 +16,20 @@ class Life:
     """One claim of an id, and what became of it."""
 
     record: Record
+    when: float
     accepted: bool = False
     """Whether a caller was told that it goes on."""
     withdrawn: bool = False
     """Whether it was taken back before anything was sent."""
+
+
+@dataclass
+class Forget:
+    """A record that an operator deleted."""
+
+    when: float
+    returned: float | None = None
+    """When the command was done, if it was told that all went well."""
 
 
 @dataclass
@@ -36,6 +46,7 @@ class Post:
 class Given:
     """One answer that a caller got."""
 
+    began: float
     when: float
     request_id: str
     user: str
@@ -62,6 +73,8 @@ class Ledger:
     given: list[Given] = field(default_factory=list)
     made: dict[str, list[Answer]] = field(default_factory=lambda: defaultdict(list))
     """The cloud's answers to POSTs, those too that nobody got."""
+    passed: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """What those were answered who have no token: status and body."""
     violations: list[str] = field(default_factory=list)
     sends: int = 0
     """How many POSTs left their workers."""
@@ -71,18 +84,26 @@ class Ledger:
     """What somebody deleted or renamed: of several servers, another one is the first then."""
     excused: set[str] = field(default_factory=set)
     """The requests whose server somebody unmarked, or whose keypair's name somebody set free."""
+    forgets: dict[str, list[Forget]] = field(default_factory=lambda: defaultdict(list))
+    """What an operator forgot."""
+    careless: Counter[str] = field(default_factory=Counter)
+    """How often an operator decided about a request without a look."""
+    earlier: set[str] = field(default_factory=set)
+    """The servers that an earlier life of a token made, long ago."""
     before: int = 0
     """How many of the cloud's effects were there when the history began."""
     _posts: dict[str, list[Post]] = field(default_factory=lambda: defaultdict(list))
 
     def claimed(self, record: Record) -> None:
         """A claim was won."""
-        self.lives[record.id, record.birth] = Life(record)
+        self.lives[record.id, record.birth] = Life(record, self.clock())
 
     def moved(self, before: Record, after: Record) -> None:
         """A record was written; what has ended stays as it is, until only a tombstone is left."""
         if before.state >= State.DONE and after.state is not State.TOMBSTONE:
             self.violations.append(f"2: {before.id[:8]} had ended, and was changed")
+        if before.state is State.UNKNOWN and after.state is State.QUEUED:
+            self._answered_for(before.id)
 
     def forgotten(self, record: Record) -> None:
         """A record was deleted; ``record`` is as it stood."""
@@ -91,9 +112,22 @@ class Ledger:
         if record.attempts and not record.state.vacant:
             self.violations.append(f"4: {record.id[:8]} was forgotten after it was sent")
 
+    def forgotten_by_hand(self, record: Record) -> None:
+        """An operator deleted a record: its token counts as never used."""
+        self.forgets[record.id].append(Forget(self.clock()))
+        self.careless[record.id] += 1
+        self._answered_for(record.id)
+
+    def _answered_for(self, request_id: str) -> None:
+        """An operator who does not look says that what was sent has had no effect."""
+        for post in self._posts[request_id] if self.careless[request_id] else ():
+            post.spent = True
+
     def accepted(self, record: Record | None, request_id: str) -> None:
         """A caller was told that a request goes on; ``record`` is what stands for it."""
         life = self.lives.get((request_id, record.birth)) if record else None
+        if life is None and request_id in self.forgets:
+            return
         if life is None:
             self.violations.append(f"4: {request_id[:8]} was accepted, and there is no record")
         else:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import msgspec
 
 from dedupd.sim.histories.intents import KEYPAIRS, SERVERS, Intent, key
-from dedupd.sim.histories.stage import Stage
+from dedupd.sim.histories.stage import EPOCH, Stage
 from dedupd.sim.nova.world import Server
+
+LONG_AGO = EPOCH - 8 * 86400.0
+"""When an earlier life of a token was: its tombstone has expired since."""
 
 _VERSION = ("openstack-api-version", "compute 2.96")
 
@@ -38,7 +42,8 @@ class Meddler:
             await asyncio.sleep((1.0 + 5.0 * self._chance.random()) / self._haste)
             now = self._stage.clock()
             servers = self._stage.nova.world.servers.values()
-            hosted = [server for server in servers if server.is_hosted(now)]
+            earlier = self._stage.ledger.earlier
+            hosted = [one for one in servers if one.is_hosted(now) and one.id not in earlier]
             if self._before and self._chance.random() < 0.3:
                 self._tidy(self._before.pop())
             elif hosted:
@@ -78,12 +83,29 @@ class Meddler:
 
 
 def make_before(stage: Stage, intents: list[Intent]) -> list[Intent]:
-    """Make the keypairs that these ask for before anybody asks dedupd; returns for which."""
-    keypairs = list({intent.id: intent for intent in intents if intent.path == KEYPAIRS}.values())
+    """Make what was there before anybody asks dedupd; returns for which there are keypairs.
+
+    These are keypairs of the names that are asked for, and servers that an earlier life of the
+    token made, days ago: their marks are the same.
+    """
+    wanted = list({intent.id: intent for intent in intents}.values())
+    keypairs = [intent for intent in wanted if intent.path == KEYPAIRS]
     for intent in keypairs:
-        token = ("x-auth-token", f"{intent.user}:{intent.project}")
-        wanted = intent.document["keypair"].get("public_key", key(2).public_key)
-        document = {"keypair": {"name": intent.name, "public_key": wanted}}
-        stage.nova.handle("POST", KEYPAIRS, [token], msgspec.json.encode(document))
+        public_key = intent.document["keypair"].get("public_key", key(2).public_key)
+        _make(stage, intent, {"keypair": {"name": intent.name, "public_key": public_key}})
+    for intent in wanted:
+        if intent.path == SERVERS:
+            _make(stage, intent, {"server": intent.document["server"] | intent.mark})
+    for server in stage.nova.world.servers.values():
+        server.created = server.updated = server.scheduled = server.launched = LONG_AGO
+        stage.ledger.earlier.add(server.id)
     stage.ledger.before = len(stage.nova.ledger)
     return keypairs
+
+
+def _make(stage: Stage, intent: Intent, document: Any) -> None:
+    fields = [
+        ("x-auth-token", f"{intent.user}:{intent.project}"),
+        ("openstack-api-version", f"compute {intent.version}"),
+    ]
+    stage.nova.handle("POST", intent.path, fields, msgspec.json.encode(document))

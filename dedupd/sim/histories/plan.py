@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from dedupd.sim.histories import faults, intents
 from dedupd.sim.histories.clients import Habits, habits
-from dedupd.sim.histories.faults import Fate, Fault, Menu, Operation
+from dedupd.sim.histories.faults import Aim, Fate, Fault, Menu, Operation
 from dedupd.sim.histories.intents import PROJECTS, Intent
+from dedupd.sim.histories.operators import Care
 from dedupd.sim.histories.programs import Terms
 from dedupd.sim.histories.themes import THEMES, Emphasis, Theme
 from dedupd.sim.nova.world import Settings
@@ -33,10 +34,15 @@ class Mode(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything about a history but its chances."""
+    """Everything about a history but its chances.
+
+    Scripts are kept of it: a field may only be added with a default.
+    """
 
     seed: int
     theme: Theme
+    aim: Aim | None
+    """A fault that waits for a request to be in one state."""
     mode: Mode
     fronts: int
     workers: int
@@ -48,8 +54,10 @@ class Plan:
     """Whether somebody renames, deletes or unmarks servers meanwhile."""
     haste: float
     """How much quicker than usual that one is."""
+    care: Care | None
+    """Of what kind an operator is at work, if any."""
     preexisting: bool
-    """Whether a keypair of the wanted name was there before."""
+    """Whether keypairs of the wanted names, and servers of earlier lives, were there before."""
     fates: tuple[Fate, ...]
     """What becomes of those that are not of the healthy core, in turn."""
     pause_exponent: float
@@ -60,17 +68,32 @@ class Plan:
     """When the history ends where they never do."""
     lingers: float
     """For how many seconds it goes on when everything has ended, before the faults end."""
+    strangers: int = 0
+    """How many clients know of no tokens."""
 
 
 INTENSITY = 2.4
 """How often faults strike where nobody says otherwise: over thirty in a history."""
 
+STRANGERS = (0, 0, 0, 0, 0, 0, 0, 1)
+"""How many clients know of no tokens: one of these."""
+
 SETTLE_SECONDS = 11.0
 SPREAD_SECONDS = 5.0
 
 
-def plan(seed: int, identity_key: bytes, intensity: float, focus: Theme | None = None) -> Plan:
-    """The plan of a seed; ``intensity`` 0 leaves all faults out, ``focus`` sets the theme."""
+def plan(
+    seed: int,
+    identity_key: bytes,
+    intensity: float,
+    focus: Theme | None = None,
+    aim: Aim | None = None,
+) -> Plan:
+    """The plan of a seed.
+
+    ``intensity`` 0 leaves all faults out, ``focus`` sets the theme, ``aim`` the one fault that
+    waits for a state.
+    """
     chance = random.Random(f"{seed} plan")
     [drawn] = chance.choices(list(THEMES), [emphasis.share for emphasis in THEMES.values()])
     theme = drawn if focus is None else focus
@@ -90,6 +113,7 @@ def plan(seed: int, identity_key: bytes, intensity: float, focus: Theme | None =
     return Plan(
         seed=seed,
         theme=theme,
+        aim=aim or _aim(chance, emphasis) if intensity else None,
         mode=mode,
         fronts=chance.choice((1, 2, 2)),
         workers=chance.choice(emphasis.workers),
@@ -99,6 +123,8 @@ def plan(seed: int, identity_key: bytes, intensity: float, focus: Theme | None =
         callers=callers,
         meddles=chance.random() < emphasis.meddles,
         haste=emphasis.haste,
+        strangers=_strangers(seed),
+        care=_care(seed, emphasis),
         preexisting=chance.random() < emphasis.preexisting,
         fates=tuple(chance.choice(list(Fate)) for _ in range(3)),
         pause_exponent=emphasis.pause_exponent,
@@ -106,6 +132,19 @@ def plan(seed: int, identity_key: bytes, intensity: float, focus: Theme | None =
         lasts=emphasis.lasts,
         lingers=emphasis.lingers,
     )
+
+
+def _strangers(seed: int) -> int:
+    return random.Random(f"{seed} strangers").choice(STRANGERS)
+
+
+def _care(seed: int, emphasis: Emphasis) -> Care | None:
+    chance = random.Random(f"{seed} care")
+    return chance.choice(list(Care)) if chance.random() < emphasis.operates else None
+
+
+def _aim(chance: random.Random, emphasis: Emphasis) -> Aim | None:
+    return chance.choice(emphasis.aims) if emphasis.aims else None
 
 
 def _menus(chance: random.Random, emphasis: Emphasis, intensity: float) -> dict[Operation, Menu]:
@@ -123,4 +162,5 @@ def _terms(chance: random.Random, emphasis: Emphasis) -> Terms:
         result=chance.choice(emphasis.results),
         latch=chance.random() < 0.8,
         duplicates=chance.choice(("report", "delete")),
+        sweep=emphasis.sweep,
     )

@@ -13,12 +13,11 @@ from dedupd.api.admission import Admission
 from dedupd.api.app import App, own_resources
 from dedupd.api.auth import NoAuth
 from dedupd.api.health import Health
-from dedupd.api.hop import Fields
 from dedupd.api.idempotent import Front, FrontLimits, Idempotent
 from dedupd.api.latch import Latch
+from dedupd.api.passthrough import PassThrough
 from dedupd.api.status import Status
 from dedupd.cloud import routes
-from dedupd.errors import BadGateway
 from dedupd.ports import QueueUnavailable, StoreUnavailable
 from dedupd.sim.histories.cloud import HostileCloud, watched
 from dedupd.sim.histories.faults import Operation
@@ -26,6 +25,7 @@ from dedupd.sim.histories.queue import HostileQueue
 from dedupd.sim.histories.stage import Node
 from dedupd.sim.histories.store import HostileStore
 from dedupd.sim.histories.unread import unread
+from dedupd.sim.histories.upstream import Upstream
 from dedupd.worker.executor import Executor, Limits
 from dedupd.worker.job import Opener
 from dedupd.worker.lease import Lease
@@ -39,9 +39,10 @@ METRICS = unread()
 CONNECT_SECONDS = 1.0
 SEND_SECONDS = 3.0
 ASK_SECONDS = 2.0
+PASSING_SECONDS = 5.0
 LEASE_SECONDS = 6.0
-SWEEP_SECONDS = 5.0
-REPUBLISH_SECONDS = 6.0
+REPUBLISH_SWEEPS = 1.2
+"""After how many sweeps what is still queued is published again."""
 HOLD_SECONDS = 8.0
 REFRESH_SECONDS = 20.0
 TOMBSTONE_SECONDS = 1e6
@@ -60,6 +61,7 @@ class Terms:
     result: float
     latch: bool
     duplicates: str
+    sweep: float
 
     @property
     def limits(self) -> Limits:
@@ -118,8 +120,8 @@ class WorkerProgram:
             clock=clock,
             tombstone_seconds=TOMBSTONE_SECONDS,
             prefetch=8,
-            sweep_seconds=SWEEP_SECONDS,
-            republish_seconds=REPUBLISH_SECONDS,
+            sweep_seconds=self._terms.sweep,
+            republish_seconds=REPUBLISH_SWEEPS * self._terms.sweep,
             stop_seconds=5.0,
         )
 
@@ -148,7 +150,9 @@ class FrontProgram:
             cancelled_seconds=self._terms.result,
         )
         own = _Lazy(status)
-        self.app = App(own, Idempotent(front), _Untagged())
+        upstream: Any = Upstream(node, SEND_SECONDS)
+        passthrough = PassThrough(upstream, f"http://{HOST}", idle_seconds=PASSING_SECONDS)
+        self.app = App(own, Idempotent(front), passthrough)
         node.spawn(queue.open())
         node.spawn(latch.poll())
         node.spawn(admission.refresh())
@@ -193,16 +197,6 @@ class _Lazy:
         if self._app is None:
             self._app = own_resources(self._status, Health({}, METRICS))
         await self._app(scope, receive, send)
-
-
-class _Untagged:
-    """In the place of the pass-through, which needs sockets: no client here comes that way."""
-
-    async def __call__(
-        self, scope: Scope, receive: Receive, send: Send, *, extra: Fields | None = None
-    ) -> None:
-        """Refuse."""
-        raise BadGateway("nothing passes through in a history")
 
 
 class Reply:

@@ -6,21 +6,26 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dedupd.sim.histories import intents
+from dedupd.sim.histories.ambush import Ambush
 from dedupd.sim.histories.chronicle import Event, digest
 from dedupd.sim.histories.clients import Caller, Door
 from dedupd.sim.histories.cloud import LATE_SECONDS
-from dedupd.sim.histories.faults import Injected, Key, Torment, stream
+from dedupd.sim.histories.faults import Aim, Injected, Key, Torment, stream
+from dedupd.sim.histories.intents import Intent
 from dedupd.sim.histories.invariants import violations
 from dedupd.sim.histories.ledger import Post
 from dedupd.sim.histories.logs import unexpected
 from dedupd.sim.histories.loop import Condition, Spinning, VirtualLoop
 from dedupd.sim.histories.meddler import Meddler, make_before
+from dedupd.sim.histories.operators import Care, Operator
 from dedupd.sim.histories.plan import INTENSITY, Mode, Plan, plan
 from dedupd.sim.histories.programs import FrontProgram, WorkerProgram
 from dedupd.sim.histories.stage import CLOCK_JUMP, FRONT_CLOCK_JUMP, IDENTITY, Node, Stage
+from dedupd.sim.histories.strangers import NAME, Stranger, passed_on
 from dedupd.sim.histories.themes import Theme
 from dedupd.ssh_key import GeneratedKey
 
@@ -29,6 +34,9 @@ ENDING_SECONDS = 90.0
 
 WATCH_SECONDS = 6.0
 """How long nothing may be sent when everything has ended."""
+
+MakeTorment = Callable[[Callable[[str], str], Callable[[], float]], Torment]
+"""Makes what befalls a history, given the state of each request's record, and the time."""
 
 STEPS_PER_SECOND = 200
 """How much may go on in the background."""
@@ -57,6 +65,7 @@ def run(
     intensity: float = INTENSITY,
     keep: Iterable[Key] | None = None,
     focus: Theme | None = None,
+    aim: Aim | None = None,
 ) -> History:
     """The history of a seed.
 
@@ -65,12 +74,23 @@ def run(
         intensity: How often faults strike; 0: never.
         keep: Where given, only these faults strike.
         focus: The theme; None: what the seed draws.
+        aim: The fault that waits for a state; None: what the seed draws, if anything.
     """
-    random.seed(seed)  # tenacity's random waits draw from there
+    return rerun(plan(seed, IDENTITY, intensity, focus, aim), keep)
+
+
+def rerun(plan: Plan, keep: Iterable[Key] | None) -> History:
+    """The history of a plan; where ``keep`` is given, only these faults strike."""
+    return play(plan, partial(Torment, plan.menus, keep))
+
+
+def play(plan: Plan, make: MakeTorment) -> History:
+    """The history of a plan; ``make`` decides what befalls it, given states and the time."""
+    random.seed(plan.seed)  # tenacity's random waits draw from there
     loop = VirtualLoop()
     try:
         with unexpected() as logged:
-            return _Play(loop, plan(seed, IDENTITY, intensity, focus), keep).run(logged.found)
+            return _Play(loop, plan, make).run(logged.found)
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -84,7 +104,7 @@ def _counts_from(post: Post) -> float:
 class _Play:
     """One history while it runs."""
 
-    def __init__(self, loop: VirtualLoop, plan: Plan, keep: Iterable[Key] | None) -> None:
+    def __init__(self, loop: VirtualLoop, plan: Plan, make: MakeTorment) -> None:
         self._plan = plan
         self._loop = loop
         chance = random.Random(f"{plan.seed} stage")
@@ -92,7 +112,11 @@ class _Play:
         self.stage = Stage(loop, chance, plan.nova, self._generate_key)
         self.stage.pause_exponent = plan.pause_exponent
         self.stage.ledger.look_after = _counts_from
-        self.stage.torment = Torment(plan.menus, keep, self.stage.state_of, loop.time)
+        self.stage.torment = make(self.stage.state_of, loop.time)
+        if plan.aim is not None:
+            chance = random.Random(f"{plan.seed} ambush")
+            ambush = Ambush(plan.aim, chance, self.stage.state_of, loop.time)
+            self.stage.torment.ambush = ambush
         self._trouble: list[str] = []
         self._calls: list[asyncio.Task[None]] = []
         self._others: list[asyncio.Task[None]] = []
@@ -111,6 +135,7 @@ class _Play:
             [intent for intent, _ in self._plan.callers],
             ended=self._plan.mode.live,
         )
+        found += [f"7: {text}" for text in passed_on(self.stage)]
         seconds, steps = self._loop.time(), self._loop.steps
         self._sweep_away()
         return History(
@@ -128,6 +153,11 @@ class _Play:
             node.start()
         wanted = [intent for intent, _ in plan.callers]
         before = make_before(self.stage, wanted) if plan.preexisting else []
+        operator = None if plan.care is None else self._operator(plan.care, wanted)
+        for number in range(plan.strangers):
+            name = f"{NAME}-{number}"
+            stranger = Stranger(self.stage, self._doors, stream(plan.seed, name), name)
+            self._others.append(self._loop.create_task(stranger.run()))
         if plan.meddles:
             meddler = Meddler(self.stage, random.Random(f"{plan.seed} meddler"), before, plan.haste)
             self._others.append(self._loop.create_task(meddler.run()))
@@ -135,6 +165,8 @@ class _Play:
         if plan.mode.live:
             await self._until_ended(plan.quiet_at)
             await asyncio.sleep(plan.lingers)
+            if operator is not None:
+                operator.cancel()
             self._make_quiet()
             await self._until_ended(ENDING_SECONDS)
             while await self._disturbed():
@@ -200,6 +232,16 @@ class _Play:
         chances = stream(self._plan.seed, f"caller-{number}")
         caller = Caller(self.stage, self._doors, chances, intent, habits)
         return self._loop.create_task(caller.run())
+
+    def _operator(self, care: Care, wanted: list[Intent]) -> asyncio.Task[None]:
+        plan, stage = self._plan, self.stage
+        node = Node(stage, "operator", stream(plan.seed, "operator"), lambda _: None, CLOCK_JUMP)
+        chance = random.Random(f"{plan.seed} deeds")
+        intents = list({intent.id: intent for intent in wanted}.values())
+        operator = Operator(node, chance, care, intents, plan.terms)
+        task = self._loop.create_task(operator.run())
+        self._others.append(task)
+        return task
 
     def _worker(self, number: int) -> Node:
         program = WorkerProgram(self._plan.terms)

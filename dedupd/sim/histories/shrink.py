@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dedupd.sim.histories.faults import Key
-from dedupd.sim.histories.run import History, run
+from dedupd.sim.histories.run import History, rerun
 
 MAX_RUNS = 400
 """How many histories a shrinking may cost."""
 
 
-def shrunk(failing: History, *, intensity: float) -> History:
-    """The history of the same seed with as few of its faults as still violate an invariant.
+def shrunk(failing: History) -> History:
+    """The history of the same plan with as few of its faults as still violate an invariant.
 
     Delta debugging (Zeller, Hildebrandt: Simplifying and Isolating Failure-Inducing Input): what
     is left has no fault that could be taken away alone.
@@ -23,7 +23,7 @@ def shrunk(failing: History, *, intensity: float) -> History:
     def fails(keys: Sequence[Key]) -> bool:
         nonlocal smallest, budget
         budget -= 1
-        history = run(failing.plan.seed, intensity=intensity, keep=keys)
+        history = rerun(failing.plan, keys)
         if history.violations:
             smallest = history
         return bool(history.violations)

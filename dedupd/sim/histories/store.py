@@ -88,7 +88,7 @@ class HostileStore:
         def effect() -> bool:
             gone = at_once(self._truth.forget(record))
             if gone:
-                self._node.stage.ledger.forgotten(record)
+                self._forgotten(record)
                 self._note("forgotten", record)
             return gone
 
@@ -189,6 +189,11 @@ class HostileStore:
         for worker_id in self._leases:
             at_once(self._truth.retire(worker_id))
 
+    def _forgotten(self, record: Record) -> None:
+        self._node.stage.ledger.forgotten(record)
+
     def _note(self, what: str, record: Record) -> None:
-        who = self._node.name
-        self._node.stage.chronicle.note(who, what, record.id[:8], f"v{record.version}")
+        stage = self._node.stage
+        stage.chronicle.note(self._node.name, what, record.id[:8], f"v{record.version}")
+        if stage.torment.ambush is not None:
+            stage.torment.ambush.stir(record.id)
