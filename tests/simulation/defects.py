@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from dedupd import outcome, request, token
-from dedupd.api import answers, idempotent
+from dedupd.api import answers, idempotent, repeats
 from dedupd.api.idempotent import Visit
 from dedupd.api.passthrough import PassThrough
 from dedupd.api.question import Question
@@ -22,10 +22,13 @@ from dedupd.cloud.probes.base import Errand
 from dedupd.cloud.probes.keypairs import KeypairProbe
 from dedupd.cloud.probes.server_rows import Row
 from dedupd.cloud.probes.servers import ServerProbe
+from dedupd.cmd.request import deeds
 from dedupd.exchange import Answer
 from dedupd.outcome import Outcome, Retry, Ruling
 from dedupd.ports import Delivery, QueueUnavailable, StoreUnavailable
 from dedupd.request import Record, Resource, State, Verdict
+from dedupd.sim.histories.intents import Intent
+from dedupd.sim.histories.operators import Operator
 from dedupd.worker import executor
 from dedupd.worker import job as job_module
 from dedupd.worker.compensation import Compensation
@@ -174,6 +177,22 @@ def _(patch: Patch) -> None:
         return iter(())
 
     patch.setattr(Sweeper, "_left_lying", left_lying)
+
+
+@defect("what is forgotten is still answered from memory")
+def _(patch: Patch) -> None:
+    patch.setattr(deeds, "FRESH_SECONDS", 0.0)
+    patch.setattr(repeats, "FRESH_SECONDS", 5.0)
+
+
+@defect("an operator cancels what was sent")
+def _(patch: Patch) -> None:
+    async def see_to(self: Operator, intent: Intent) -> None:
+        record = (await self._desk.find(intent.id)).record
+        if record.state is State.SENDING:
+            await self._desk.move(record, request.cancel(record, 0.0, detail="", keep=60.0))
+
+    patch.setattr(Operator, "_see_to", see_to)
 
 
 @defect("what has no token is sent again")

@@ -16,6 +16,8 @@ FOCUS = {
     "compensating without checking the mark": Theme.OVERTAKEN,
     "the settle time begins before the doubt": Theme.OVERTAKEN,
     "ignoring pagination": Theme.NAMESAKES,
+    "what is forgotten is still answered from memory": Theme.OPERATED,
+    "an operator cancels what was sent": Theme.OPERATED,
 }
 """The theme whose histories are made for a defect, where those of any theme show it too rarely."""
 
