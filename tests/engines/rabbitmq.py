@@ -32,6 +32,11 @@ _LOG_LINES = 40
 _BANNER = b"AMQP\x00\x00\x09\x01"
 
 
+def names_command(port: int) -> list[str]:
+    """What runs Erlang's directory of names (epmd), in the foreground."""
+    return ["epmd", "-address", "127.0.0.1", "-port", str(port)]
+
+
 class NotReady(Exception):
     """It ended, or did not answer in time; the message holds its log."""
 
@@ -41,12 +46,17 @@ class RabbitMQ:
 
     Args:
         directory: Where its data, its log and its certificates are.
+        names_port: Where the directory of names is that it shares with others; by default it has
+            one of its own.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, names_port: int | None = None) -> None:
         """Write its configuration; nothing is started."""
         self.directory = directory
-        self.port, self.tls_port, self._distribution_port, self._names_port = free_ports(4)
+        self.port, self.tls_port, self._distribution_port, own_names_port = free_ports(4)
+        self.node = f"dedupd-{self.port}@localhost"
+        self._names_port = names_port or own_names_port
+        self._shares_names = names_port is not None
         authority = Authority(directory)
         self.cafile = authority.cafile
         self.client = authority.sign("client")
@@ -83,9 +93,9 @@ class RabbitMQ:
         Raises:
             NotReady: it does not.
         """
-        names = ["epmd", "-address", "127.0.0.1", "-port", str(self._names_port)]
-        self._launch(names)
-        self._wait_until(lambda: not is_free(self._names_port))
+        if not self._shares_names:
+            self._launch(names_command(self._names_port))
+            self._wait_until(lambda: not is_free(self._names_port))
         self._launch([SERVER])
         self._wait_until(self._answers)
 
@@ -139,20 +149,21 @@ class RabbitMQ:
         else:
             self.start()
 
-    def control(self, *command: str) -> None:
-        """Have rabbitmqctl do something.
+    def control(self, *command: str) -> str:
+        """Have rabbitmqctl do something; what it prints.
 
         Raises:
             CalledProcessError: it could not.
         """
-        node = self._environment()["RABBITMQ_NODENAME"]
-        subprocess.run(
-            [CONTROL, "--quiet", "--node", node, *command],
+        return subprocess.run(
+            [CONTROL, "--quiet", "--node", self.node, *command],
             env=self._environment(),
             check=True,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
             timeout=START_SECONDS,
-        )
+        ).stdout
 
     def log(self) -> str:
         """The last lines that it wrote."""
@@ -183,7 +194,7 @@ class RabbitMQ:
             "LANG": "C.UTF-8",
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(self._names_port),
-            "RABBITMQ_NODENAME": f"dedupd-{self.port}@localhost",
+            "RABBITMQ_NODENAME": self.node,
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "RABBITMQ_MNESIA_BASE": str(self._data),
             "RABBITMQ_LOGS": "-",
