@@ -89,6 +89,7 @@ class HostileCloud:
         subject = (header(call.headers, SUBJECT) or b"").decode()
         posts = call.method == "POST"
         operation = Operation.POST if posts else self._operation
+        stage.ledger.sends += posts
         if stage.torment.ambush is not None and subject:
             await stage.torment.ambush.keep_back(operation, subject)
         draw = stage.torment.draw(self._node.stream, operation, subject)

@@ -77,7 +77,7 @@ class Ledger:
     """What those were answered who have no token: status and body."""
     violations: list[str] = field(default_factory=list)
     sends: int = 0
-    """How many POSTs left their workers."""
+    """How many POSTs were begun; one that has to wait may leave later."""
     meddled: set[str] = field(default_factory=set)
     """What somebody deleted past dedupd."""
     touched: set[str] = field(default_factory=set)
@@ -139,7 +139,6 @@ class Ledger:
             self.violations.append(f"6: {request_id[:8]} was sent again unprobed")
         post = Post(self.clock(), timeout)
         self._posts[request_id].append(post)
-        self.sends += 1
         return post
 
     def looked(self, request_id: str, began: float, finding: Finding) -> None:
