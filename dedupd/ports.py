@@ -111,6 +111,17 @@ class Store(Protocol):
             The record as written, with its new version; None where it was not written.
         """
 
+    async def begin(self, claimed: Record, sending: Record, worker: str) -> Stored | None:
+        """Put ``sending`` in the place of what was claimed, if nobody has written it since.
+
+        A swap for who has heard of a claim and not read it, and knows no version: compares every
+        field of ``claimed`` but that, and that the payload is there and the lease of ``worker``
+        alive.
+
+        Returns:
+            The record as written, with its payload; None where it was not written.
+        """
+
     async def forget(self, record: Record) -> bool:
         """Delete the record if nothing has changed since; its token counts as never used."""
 
@@ -177,6 +188,10 @@ class Delivery(Protocol):
     def id(self) -> str:
         """The request's id."""
 
+    @property
+    def claimed(self) -> Record | None:
+        """The record as it was claimed, if the message says; only a hint, as the id is."""
+
     def acknowledge(self) -> None:
         """Take the message off the queue for good. Returns at once.
 
@@ -192,7 +207,11 @@ class QueueUnavailable(Unavailable):
 
 
 class Queue(Protocol):
-    """Ids of requests that have work to do: may be lost, repeated, reordered, never invented."""
+    """Ids of requests that have work to do: may be lost, repeated, reordered, never invented.
+
+    Beside an id may stand the record as it was claimed: whoever writes to the broker can write
+    another one there, so it counts only as far as the store says the same (``Store.begin``).
+    """
 
     async def open(self) -> None:
         """Connect, and declare what is missing.
@@ -205,8 +224,10 @@ class Queue(Protocol):
     async def close(self) -> None:
         """Stop; unacknowledged messages go back to the broker."""
 
-    async def publish(self, request_id: str) -> None:
+    async def publish(self, request_id: str, claimed: Record | None = None) -> None:
         """Put an id on the queue; returns when the broker has confirmed it.
+
+        ``claimed`` goes with it, unless it is large; a message that is handed back may lose it.
 
         Raises:
             QueueUnavailable: not confirmed in time.

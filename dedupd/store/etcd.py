@@ -38,6 +38,9 @@ SUPERSEDED = 1
 
 _TOKEN_BYTES = 8
 
+CLAIMED = b""
+"""A claim's token: its birth tells it from others, and who knows the record knows its value."""
+
 
 class EtcdStore:
     """Records in an etcd cluster; see ``dedupd.ports.Store`` for what each method promises.
@@ -98,11 +101,10 @@ class EtcdStore:
 
     async def claim(self, record: Record, payload: bytes) -> tuple[bool, Stored]:
         """See ``Store.claim``."""
-        token = os.urandom(_TOKEN_BYTES)
         standing: Stored | None = None
         doubtful = False
         while True:
-            transaction = self._claiming(record, payload, token, standing)
+            transaction = self._claiming(record, payload, standing)
             part = await self._writes.run(record.id, transaction)
             if part.succeeded:
                 return True, Stored(_stamped(record, part.revision), payload)
@@ -144,7 +146,30 @@ class EtcdStore:
         part = await self._writes.run(before.id, transaction)
         if part.succeeded:
             return _stamped(after, part.revision)
-        return await self._trace(before, after, token) if part.doubtful else None
+        traced = await self._trace(before, token) if part.doubtful else None
+        return None if traced is None else traced.record
+
+    async def begin(self, claimed: Record, sending: Record, worker: str) -> Stored | None:
+        """See ``Store.begin``; compares the bytes that the claim wrote."""
+        if self._leases.has_ended(worker):
+            return None
+        head, payload = self._keys.head(claimed), self._keys.payload(claimed.id)
+        token = os.urandom(_TOKEN_BYTES)
+        transaction = etcd_requests.transaction(
+            [
+                etcd_requests.has_value(head, etcd_keys.encode(claimed, CLAIMED, None)),
+                etcd_requests.exists(payload),
+                *self._leases.compares(worker, ""),
+            ],
+            [
+                etcd_requests.get(payload),
+                etcd_requests.put(head, etcd_keys.encode(sending, token, None)),
+            ],
+        )
+        part = await self._writes.run(claimed.id, transaction)
+        if part.succeeded:
+            return Stored(_stamped(sending, part.revision), found(part.responses[0]).value)
+        return await self._trace(claimed, token) if part.doubtful else None
 
     async def forget(self, record: Record) -> bool:
         """See ``Store.forget``."""
@@ -216,9 +241,7 @@ class EtcdStore:
         """See ``Store.on_departure``; hears of the workers of all processes."""
         self._departures.listen(listener)
 
-    def _claiming(
-        self, record: Record, payload: bytes, token: bytes, released: Stored | None
-    ) -> Transaction:
+    def _claiming(self, record: Record, payload: bytes, released: Stored | None) -> Transaction:
         """The transaction that claims, in the place of a released record if there is one."""
         keys, id_ = self._keys, record.id
         before = {} if released is None else keys.image(released.record)
@@ -227,7 +250,7 @@ class EtcdStore:
             if released is None
             else etcd_requests.is_version(keys.request(id_), released.record.version)
         )
-        after = keys.image(record, etcd_keys.encode(record, token, None))
+        after = keys.image(record, etcd_keys.encode(record, CLAIMED, None))
         after[keys.payload(id_)] = payload
         return etcd_requests.transaction(
             [etcd_requests.none_below(keys.pending_of(id_)), there],
@@ -254,16 +277,17 @@ class EtcdStore:
             etcd_requests.has_value(self._keys.listing(record), record.birth.encode()),
         ]
 
-    async def _trace(self, before: Record, after: Record, token: bytes) -> Record | None:
-        """What came of a swap that had to be sent again, and then found another version.
+    async def _trace(self, before: Record, token: bytes) -> Stored | None:
+        """What came of a write that had to be sent again, and then found another version.
 
         Raises:
             StoreUnavailable: somebody has written since, so that nobody can tell.
         """
-        head = await self._head(before.id)
+        [part] = await self._looks([self._looking(before.id)])
+        head = _head_among(part.responses)
         if head is not None and head.token == token:
-            return _stamped(after, head.record.version)
-        if head is not None and head.record.version == before.version:
+            return self._assembled(part.responses)
+        if head is not None and _stands(before, head):
             return None
         raise StoreUnavailable(
             f"{self._cluster.subject} did not answer in time, and {before.id} has been changed "
@@ -312,6 +336,12 @@ def _head_among(responses: Sequence[Any]) -> Head | None:
         if pair is not None and pair.value:
             return etcd_keys.decode(pair.value, pair.mod_revision)
     return None
+
+
+def _stands(before: Record, head: Head) -> bool:
+    """Whether a head is what was to be replaced; of what was only claimed, no version is known."""
+    claimed = head.token == CLAIMED and head.record.birth == before.birth
+    return claimed or head.record.version == before.version
 
 
 def _claimed_at(responses: Sequence[Any]) -> int:

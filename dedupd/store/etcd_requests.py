@@ -96,6 +96,12 @@ def puts(transaction: Transaction) -> list[dict[str, Any]]:
     return [each["request_put"] for each in transaction["success"] if "request_put" in each]
 
 
+def size(transaction: Transaction) -> int:
+    """How many bytes the values make that it compares and puts."""
+    values = [*transaction["compare"], *puts(transaction)]
+    return sum(len(each.get("value", b"")) for each in values)
+
+
 def found(response: Any) -> Any:
     """The one key that a range of a transaction's response has found, or None."""
     pairs = response.response_range.kvs

@@ -32,7 +32,7 @@ MAX_BYTES = 1024 * 1024
 """What a batch carries at most, in bytes, unless a single operation is larger."""
 
 _OVERHEAD = 1024
-"""Bytes that an operation takes beside the values that it puts; less, if keys are no longer."""
+"""Bytes that an operation takes beside its values; less, if keys are no longer."""
 
 IN_FLIGHT = 2
 """How many batches are under way at the same time. A further one begins only when it is half full:
@@ -104,7 +104,7 @@ class GroupCommit:
                 subject,
                 transaction,
                 puts[0]["key"] if puts else None,
-                _OVERHEAD + sum(len(put["value"]) for put in puts),
+                _OVERHEAD + etcd_requests.size(transaction),
                 deadline,
                 future,
             )

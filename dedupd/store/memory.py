@@ -84,6 +84,15 @@ class MemoryStore:
         self._completions.swapped(before, written.record, result)
         return written.record
 
+    async def begin(self, claimed: Record, sending: Record, worker: str) -> Stored | None:
+        """See ``Store.begin``."""
+        before = msgspec.structs.replace(claimed, version=self._places.get(claimed.id, 0))
+        standing = self._requests.get(claimed.id)
+        if standing is None or standing.payload is None or standing.record != before:
+            return None
+        written = await self.swap(before, sending, worker=worker)
+        return None if written is None else Stored(written, standing.payload)
+
     async def forget(self, record: Record) -> bool:
         """See ``Store.forget``."""
         if self._standing(record) is None:

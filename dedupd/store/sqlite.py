@@ -153,6 +153,18 @@ class SqliteStore:
 
         return await self._use.writes.write(swap, publish)
 
+    async def begin(self, claimed: Record, sending: Record, worker: str) -> Stored | None:
+        """See ``Store.begin``."""
+        as_claimed = statements.columns(claimed)["record"]
+        values = statements.columns(sending) | {"claimed": as_claimed, "worker": worker}
+
+        def begin(cursor: Cursor, version: int) -> Stored | None:
+            of_now = {"version": version, "now": self._clock()}
+            rows = cursor.execute(statements.BEGIN, values | of_now).fetchall()
+            return Stored(statements.stamped(sending, version), *rows[0]) if rows else None
+
+        return await self._use.writes.write(begin)
+
     async def forget(self, record: Record) -> bool:
         """See ``Store.forget``."""
         values = (record.id, record.version, record.birth)

@@ -57,6 +57,12 @@ WHERE id = :id AND version = :before_version AND birth = :before_birth
 LEASE_LIVES = "AND EXISTS (SELECT 1 FROM workers WHERE id = :worker AND lease_until > :now) "
 LEASE_ENDED = "AND NOT EXISTS (SELECT 1 FROM workers WHERE id = :gone AND lease_until > :now)"
 
+BEGIN = f"""
+UPDATE requests SET state = :state, version = :version, record = :record
+WHERE id = :id AND version = place AND record = :claimed AND payload IS NOT NULL {LEASE_LIVES}
+RETURNING payload
+"""  # noqa: S608 # a constant
+
 FORGET = "DELETE FROM requests WHERE id = ? AND version = ? AND birth = ?"
 
 # states up to 2 are pending; left to itself, SQLite may go through all records for them

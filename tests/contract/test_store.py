@@ -257,6 +257,140 @@ class TestSwap:
         assert [written is not None for written in answers] == [False, True] * 10
 
 
+class TestBegin:
+    """A first send begins from what the claim was heard to be, without a look."""
+
+    WORKER = Worker("w1", "host", 1, NOW + 10)
+
+    async def begun(self, store: Store, claimed: Record, worker: str = "w1") -> Stored | None:
+        return await store.begin(claimed, request.begin_send(claimed, worker, NOW, 120), worker)
+
+    @pytest.fixture(autouse=True)
+    async def worker(self, store: Store) -> None:
+        await store.register(self.WORKER)
+
+    async def test_writes_and_gives_what_it_carries(self, store: Store) -> None:
+        claim = await claimed(store)
+        written = await self.begun(store, versionless(claim))
+        assert written is not None
+        assert versionless(written.record) == versionless(request.begin_send(claim, "w1", NOW, 120))
+        assert (written.payload, written.result) == (b"payload", None)
+        assert written.record.version > claim.version
+        assert await stored(store, claim) == written
+        assert await store.pending(10) == [written.record]
+
+    @pytest.mark.parametrize("payload", [b"", bytes(range(256)) * 4096])
+    async def test_gives_any_payload(self, store: Store, payload: bytes) -> None:
+        _, created = await store.claim(make_record(), payload)
+        written = await self.begun(store, created.record)
+        assert written is not None
+        assert written.payload == payload
+
+    async def test_what_it_wrote_moves_on(self, store: Store) -> None:
+        written = await self.begun(store, await claimed(store))
+        assert written is not None
+        done = request.finish(written.record, NOW, status=202, resource=None, keep=60)
+        assert await store.swap(written.record, done, result=b"answer") is not None
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"birth": "b2"},
+            {"project_id": "p2"},
+            {"user_id": "u2"},
+            {"route": "other"},
+            {"path": "/v2.1/servers/"},
+            {"fingerprint": b"other"},
+            {"parts": {"server.name": b"\xff", "path": b"\x00"}, "created_at": NOW},
+            {"parts": {"path": b"\x00"}},
+            {"created_at": NOW},
+            {"state": State.SENDING},
+            {"owner": "w1"},
+            {"existed": False},
+            {"id": request_id(2)},
+        ],
+    )
+    async def test_writes_nothing_where_any_field_differs(
+        self, store: Store, change: dict[str, Any]
+    ) -> None:
+        claim = await claimed(store)
+        assert await self.begun(store, msgspec.structs.replace(claim, **change)) is None
+        assert await stored(store, claim) == Stored(claim, b"payload")
+
+    async def test_a_second_one_writes_nothing(self, store: Store) -> None:
+        claim = await claimed(store)
+        first = await self.begun(store, claim)
+        assert first is not None
+        assert await self.begun(store, claim) is None
+        assert await stored(store, claim) == first
+
+    async def test_one_of_many_at_once_wins(self, store: Store) -> None:
+        claim = await claimed(store)
+        answers = await asyncio.gather(*(self.begun(store, claim) for _ in range(50)))
+        [winner] = [written for written in answers if written is not None]
+        assert await stored(store, claim) == winner
+
+    @pytest.mark.parametrize("state", list(State))
+    async def test_writes_nothing_over_what_has_moved(self, store: Store, state: State) -> None:
+        moved = await brought(store, 1, state)
+        assert await self.begun(store, make_record()) is None
+        found = await stored(store, moved)
+        assert found is not None
+        assert found.record == moved
+
+    async def test_nor_over_what_came_back_as_it_was(self, store: Store) -> None:
+        claim = await claimed(store)
+        sending = await swapped(store, claim, request.begin_send(claim, "w1", NOW, 120))
+        back = await swapped(store, sending, claim)
+        assert await self.begun(store, claim) is None
+        assert await stored(store, back) == Stored(back, b"payload")
+
+    async def test_nor_where_nothing_is(self, store: Store) -> None:
+        claim = await claimed(store)
+        assert await store.forget(claim)
+        assert await self.begun(store, claim) is None
+        assert await stored(store, claim) is None
+
+    async def test_nor_over_another_life(self, store: Store) -> None:
+        claim = await claimed(store)
+        assert await store.forget(claim)
+        other = await claimed(store, birth="b2")
+        assert await self.begun(store, claim) is None
+        assert await stored(store, other) == Stored(other, b"payload")
+
+    @pytest.mark.parametrize("worker", ["w1", "w2"])
+    async def test_nor_without_a_living_lease(
+        self, store: Store, clock: Clock, worker: str
+    ) -> None:
+        claim = await claimed(store)
+        await clock.elapse(11)
+        assert await self.begun(store, claim, worker) is None
+        assert await stored(store, claim) == Stored(claim, b"payload")
+
+    async def test_nor_for_a_retired_worker(self, store: Store) -> None:
+        claim = await claimed(store)
+        await store.retire("w1")
+        assert await self.begun(store, claim) is None
+        assert await stored(store, claim) == Stored(claim, b"payload")
+
+    async def test_independent_ones_succeed_and_fail_each_by_itself(self, store: Store) -> None:
+        claims = [await claimed(store, number) for number in range(120)]
+        for stale in claims[::2]:
+            await swapped(store, stale, stale)
+        answers = await asyncio.gather(*(self.begun(store, claim) for claim in claims))
+        assert [written is not None for written in answers] == [False, True] * 60
+        assert all(written.payload == b"payload" for written in answers if written is not None)
+
+    async def test_is_no_completion(self, store: Store) -> None:
+        events = Events()
+        store.on_completion(events.hear)
+        await self.begun(store, await claimed(store, 1))
+        other = await claimed(store, 2)
+        await swapped(store, other, request.give_up(other, "why"))
+        await events.until(1)
+        assert [event.record.id for event in events.heard] == [other.id]
+
+
 class TestForget:
     @pytest.mark.parametrize("state", list(State))
     async def test_deletes_whatever_the_state(self, store: Store, state: State) -> None:

@@ -82,6 +82,18 @@ class HostileStore:
 
         return await self._wire.exchange(before.id, effect)
 
+    async def begin(self, claimed: Record, sending: Record, worker: str) -> Stored | None:
+        """See ``Store.begin``."""
+
+        def effect() -> Stored | None:
+            written = at_once(self._truth.begin(claimed, sending, worker))
+            if written is not None:
+                self._node.stage.ledger.moved(claimed, written.record)
+                self._note("claimed -> sending", written.record)
+            return written
+
+        return await self._wire.exchange(claimed.id, effect)
+
     async def forget(self, record: Record) -> bool:
         """See ``Store.forget``."""
 

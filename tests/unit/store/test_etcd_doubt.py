@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
 from dedupd import request
-from dedupd.ports import Store, StoreUnavailable
+from dedupd.ports import Store, Stored, StoreUnavailable, Worker
 from dedupd.request import Record, State
+from dedupd.store import etcd_requests
 from dedupd.store.etcd import EtcdStore
 from dedupd.store.etcd_cluster import Cluster
 from tests.contract.stores import ETCD, IDENTITY, NOW, make_record
@@ -192,6 +194,115 @@ async def test_a_swap_by_a_worker_whose_lease_has_ended_is_none_even_in_doubt(
     proxy.cut()
     assert await swapping is None
     assert (await direct.read([before.id]))[before.id].record == before
+
+
+async def lease(store: Store) -> None:
+    await store.register(Worker("w1", "host", 1, time.time() + 60))
+
+
+async def test_a_begin_whose_answer_is_lost(
+    store: EtcdStore, direct: EtcdStore, proxy: Proxy
+) -> None:
+    await lease(store)
+    claim = await claimed(store)
+    proxy.lose(Mode.LOSE_ANSWERS)
+    beginning = asyncio.create_task(store.begin(claim, sending(claim), "w1"))
+    standing = await version_after(direct, claim.version)
+    proxy.cut()
+    assert await beginning == Stored(standing, b"payload")  # type: ignore[arg-type]
+    assert standing is not None
+    assert standing.state is State.SENDING
+
+
+async def test_a_begin_that_is_lost_itself_is_sent_again(
+    store: EtcdStore, direct: EtcdStore, proxy: Proxy
+) -> None:
+    await lease(store)
+    claim = await claimed(store)
+    proxy.lose(Mode.LOSE_REQUESTS)
+    beginning = asyncio.create_task(store.begin(claim, sending(claim), "w1"))
+    await proxy.lost.wait()
+    proxy.cut()
+    assert await beginning == (await direct.read([claim.id]))[claim.id]
+
+
+async def test_a_begin_that_others_have_followed_is_left_to_its_caller(
+    store: EtcdStore, direct: EtcdStore, proxy: Proxy
+) -> None:
+    await lease(store)
+    claim = await claimed(store)
+    proxy.lose(Mode.LOSE_ANSWERS)
+    beginning = asyncio.create_task(store.begin(claim, sending(claim), "w1"))
+    standing = await version_after(direct, claim.version)
+    assert standing is not None
+    assert await direct.swap(standing, request.take_over(standing, "w2")) is not None
+    proxy.cut()
+    with pytest.raises(StoreUnavailable, match="nobody can tell"):
+        await beginning
+
+
+async def test_a_begin_does_not_take_another_s_for_its_own(
+    store: EtcdStore, direct: EtcdStore, proxy: Proxy
+) -> None:
+    await lease(store)
+    claim = await claimed(store)
+    proxy.lose(Mode.LOSE_REQUESTS)
+    beginning = asyncio.create_task(store.begin(claim, sending(claim), "w1"))
+    await proxy.lost.wait()
+    assert await direct.begin(claim, sending(claim), "w1") is not None
+    proxy.cut()
+    with pytest.raises(StoreUnavailable, match="nobody can tell"):
+        await beginning
+
+
+async def test_a_begin_of_another_life_is_left_to_its_caller(
+    store: EtcdStore, direct: EtcdStore, proxy: Proxy
+) -> None:
+    await lease(store)
+    claim = await claimed(store)
+    proxy.lose(Mode.LOSE_REQUESTS)
+    beginning = asyncio.create_task(store.begin(claim, sending(claim), "w1"))
+    await proxy.lost.wait()
+    assert await direct.forget(claim)
+    new, _ = await direct.claim(make_record(birth="b2"), b"theirs")
+    assert new
+    proxy.cut()
+    with pytest.raises(StoreUnavailable, match="nobody can tell"):
+        await beginning
+
+
+async def test_a_begin_by_a_worker_whose_lease_has_ended_is_none_even_in_doubt(
+    store: EtcdStore, direct: EtcdStore, proxy: Proxy
+) -> None:
+    claim = await claimed(store)
+    proxy.lose(Mode.LOSE_REQUESTS)
+    beginning = asyncio.create_task(store.begin(claim, sending(claim), "w1"))
+    await proxy.lost.wait()
+    proxy.cut()
+    assert await beginning is None
+    assert (await direct.read([claim.id]))[claim.id].record == claim
+
+
+async def test_a_begin_that_nobody_answers_is_unavailable(
+    store: EtcdStore, direct: EtcdStore, proxy: Proxy
+) -> None:
+    await lease(store)
+    claim = await claimed(store)
+    proxy.lose(Mode.LOSE_REQUESTS)
+    with pytest.raises(StoreUnavailable):
+        await store.begin(claim, sending(claim), "w1")
+    proxy.cut()
+    assert (await direct.read([claim.id]))[claim.id].record == claim
+
+
+async def test_without_a_payload_nothing_begins(direct: EtcdStore) -> None:
+    await lease(direct)
+    claim = await claimed(direct)
+    gone = etcd_requests.delete(direct._keys.payload(claim.id))
+    removal = etcd_requests.message(etcd_requests.transaction([], [gone]))
+    await direct._cluster.ask("KV", "Txn", removal)
+    assert await direct.begin(claim, sending(claim), "w1") is None
+    assert (await direct.read([claim.id]))[claim.id] == Stored(claim)
 
 
 async def test_a_forget_whose_answer_is_lost(

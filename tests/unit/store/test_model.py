@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from dedupd import request
 from dedupd.errors import NotFound
 from dedupd.ports import Query, Store, Stored, Worker
 from dedupd.request import Record, State
@@ -113,6 +114,20 @@ class BothStores(RuleBasedStateMachine):
         assert plain(one) == plain(other)
         assert one.version > twins[0].version
         return one, other
+
+    @rule(target=records, twins=records, worker=WORKERS)
+    def begin(self, twins: Twins, worker: str) -> Twins:
+        claimed = plain(twins[0])
+        sending = request.begin_send(claimed, worker, NOW, 120)
+        one, other = self.both(
+            self.subject.begin(claimed, sending, worker),
+            self.memory.begin(claimed, sending, worker),
+        )
+        if one is None or other is None:
+            assert one is other
+            return twins
+        assert_same(one, other)
+        return one.record, other.record
 
     @rule(twins=consumes(records))
     def forget(self, twins: Twins) -> None:

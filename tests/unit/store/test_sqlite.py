@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,7 +125,10 @@ class TestLocked:
         record = await claimed(store, 0)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
-            calls = [asyncio.create_task(store.swap(record, record)) for _ in range(5)]
+            calls: list[asyncio.Task[Any]] = [
+                asyncio.create_task(store.swap(record, record)) for _ in range(5)
+            ]
+            calls.append(asyncio.create_task(store.begin(record, record, "w1")))
             rounds = 0
             while not all(call.done() for call in calls):
                 assert list(await store.read([record.id])) == [record.id]
@@ -137,6 +141,15 @@ class TestLocked:
                 assert isinstance(call.exception(), StoreUnavailable)
             other.execute("COMMIT")
         assert await store.swap(record, record) is not None
+
+
+class TestBegin:
+    async def test_without_a_payload_nothing_begins(self, store: SqliteStore) -> None:
+        await store.register(Worker("w1", "h", 1, NOW + 1))
+        record = await claimed(store, 0)
+        writer(store).execute("UPDATE requests SET payload = NULL")
+        assert await store.begin(record, record, "w1") is None
+        assert (await store.read([record.id]))[record.id] == Stored(record)
 
 
 class TestMoved:
@@ -195,6 +208,7 @@ class TestNotOpen:
             store.claim(record, b""),
             store.read([record.id]),
             store.swap(record, record),
+            store.begin(record, record, "w1"),
             store.forget(record),
             store.pending(1),
             store.overdue(NOW, 1),
