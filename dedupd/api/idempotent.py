@@ -207,7 +207,7 @@ class Visit:
         self._record = stored.record
         if self._first:
             front.admission.count(stored.record.project_id)
-            await front.queue.publish(stored.record.id)
+            await front.queue.publish(stored.record.id, stored.record)
             return stored
         _check_same(question, stored.record)
         if stored.record.state.awaited:

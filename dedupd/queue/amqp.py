@@ -12,12 +12,14 @@ from amqp import spec
 from amqp.basic_message import Message
 
 from dedupd.ports import QueueUnavailable
-from dedupd.queue import policies
+from dedupd.queue import hint, policies
 from dedupd.queue.broker import Answers, Arrived, Broker, Command, Reply
+from dedupd.queue.delivery import Notice
 from dedupd.queue.refusal import explained
 from dedupd.queue.settlements import Settlements
 from dedupd.queue.unconfirmed import Unconfirmed
 from dedupd.queue.wire import Wire, WiredTransport
+from dedupd.request import Record
 
 LOG = logging.getLogger(__name__)
 
@@ -137,21 +139,26 @@ class AmqpBroker(Broker):
         channel.events["basic_ack"].add(self._confirmed)
         channel.events["basic_nack"].add(self._rejected)
 
-    def _publish(self, request_id: str, reply: Reply | None) -> None:
+    def _publish(self, notice: Notice, reply: Reply | None) -> None:
         if len(self._unconfirmed) < MAX_UNCONFIRMED:
-            self._send(request_id, _Sent(reply, replaces=None))
+            self._send(notice, _Sent(reply, replaces=None))
         else:
             text = f"The broker {self._place} has {MAX_UNCONFIRMED} messages to confirm already."
             self._answer(reply, QueueUnavailable(text))
 
-    def _send(self, request_id: str, sent: _Sent) -> None:
+    def _send(self, notice: Notice, sent: _Sent) -> None:
         """Publish, mandatory: else RabbitMQ would confirm even what no queue takes."""
+        request_id, claimed = notice
         self._unconfirmed.published(sent)
         self._channel.send_method(
             spec.Basic.Publish,
             "Bssbb",
             (0, "", self._name, True, False),
-            Message(request_id.encode(), delivery_mode=PERSISTENT),
+            Message(
+                request_id.encode(),
+                delivery_mode=PERSISTENT,
+                application_headers=hint.headers(claimed),
+            ),
         )
 
     def _confirmed(self, number: int, multiple: bool) -> None:
@@ -176,9 +183,9 @@ class AmqpBroker(Broker):
         self._settlements.arrived(message.delivery_tag)
         super()._arrive(message)
 
-    def _take_in(self, request_id: str, tag: int) -> None:
+    def _take_in(self, request_id: str, claimed: Record | None, tag: int) -> None:
         self._unsettled[tag] = request_id
-        super()._take_in(request_id, tag)
+        super()._take_in(request_id, claimed, tag)
 
     def _acknowledge(self, tag: int) -> None:
         if self._unsettled.pop(tag, None) is not None:
@@ -187,7 +194,7 @@ class AmqpBroker(Broker):
     def _hand_back(self, tag: int) -> None:
         request_id = self._unsettled.pop(tag, None)
         if request_id is not None:  # else all was handed back for the end
-            self._send(request_id, _Sent(None, replaces=tag))
+            self._send((request_id, None), _Sent(None, replaces=tag))
 
     def _reject(self, tag: int, *, requeue: bool) -> None:
         super()._reject(tag, requeue=requeue)

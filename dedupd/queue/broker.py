@@ -16,6 +16,10 @@ from typing import Any
 from kombu.connection import Connection
 from kombu.transport import memory, virtual
 
+from dedupd.queue import hint
+from dedupd.queue.delivery import Notice
+from dedupd.request import Record
+
 LOG = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
@@ -29,8 +33,8 @@ Command = tuple[Operation, Any, Reply | None]
 Answers = list[tuple[Reply, Any]]
 """Replies and their values; a value that is an exception is raised to who waits."""
 
-Arrived = list[tuple[str, Any]]
-"""Ids of messages that have come in, and their tags."""
+Arrived = list[tuple[str, Record | None, Any]]
+"""Messages that have come in: ids, records as they were claimed, and tags."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 make_connection: Callable[..., Any] = Connection  # kombu has no types
@@ -117,9 +121,9 @@ class Broker:
         self.running = False
         self._answer(reply)
 
-    def publish(self, request_id: str, reply: Reply | None) -> None:
+    def publish(self, notice: Notice, reply: Reply | None) -> None:
         """Put an id on the queue; the reply is the broker's confirmation."""
-        self._publish(request_id, reply)
+        self._publish(notice, reply)
 
     def consume(self, prefetch: int, reply: Reply | None) -> None:
         """Let messages come in, at most ``prefetch`` of them unacknowledged."""
@@ -157,9 +161,13 @@ class Broker:
     def _declare(self) -> None:
         self._channel.queue_declare(queue=self._name, durable=True, auto_delete=False)
 
-    def _publish(self, request_id: str, reply: Reply | None) -> None:
+    def _publish(self, notice: Notice, reply: Reply | None) -> None:
+        request_id, claimed = notice
         message = self._channel.prepare_message(
-            request_id, content_type="text/plain", content_encoding="utf-8"
+            request_id,
+            content_type="text/plain",
+            content_encoding="utf-8",
+            headers=hint.headers(claimed),
         )
         self._channel.basic_publish(message, exchange="", routing_key=self._name)
         self._answer(reply)
@@ -192,10 +200,11 @@ class Broker:
         body = message.body
         text = body.decode("ascii", "replace") if isinstance(body, bytes) else str(body)
         if _ID.fullmatch(text):
-            self._take_in(text, message.delivery_tag)
+            claimed = hint.claimed(text, message.headers)
+            self._take_in(text, claimed, message.delivery_tag)
             return
         LOG.warning("queue %s: a message is no request's id, dropped: %.64r", self._name, text)
         self._reject(message.delivery_tag, requeue=False)
 
-    def _take_in(self, request_id: str, tag: Any) -> None:
-        self._arrived.append((request_id, tag))
+    def _take_in(self, request_id: str, claimed: Record | None, tag: Any) -> None:
+        self._arrived.append((request_id, claimed, tag))

@@ -7,8 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from dedupd.ports import Delivery
+from dedupd.request import Record
 
 LOG = logging.getLogger(__name__)
+
+Notice = tuple[str, Record | None]
+"""What a message says: a request's id, and its record as it was claimed, where that is known."""
 
 Settle = Callable[[Any, bool], None]
 """What a queue does with a message's tag; True: hand it back, False: it is done with."""
@@ -17,10 +21,13 @@ Settle = Callable[[Any, bool], None]
 class Message:
     """``dedupd.ports.Delivery``: settled once, by the first call; any other does nothing."""
 
-    __slots__ = ("_settle", "_tag", "id")
+    __slots__ = ("_settle", "_tag", "claimed", "id")
 
-    def __init__(self, request_id: str, settle: Settle, tag: Any) -> None:
+    def __init__(
+        self, request_id: str, settle: Settle, tag: Any, claimed: Record | None = None
+    ) -> None:
         self.id = request_id
+        self.claimed = claimed
         self._settle: Settle | None = settle
         self._tag = tag
 

@@ -12,6 +12,7 @@ from dedupd.ports import Delivery, QueueUnavailable
 from dedupd.queue.broker import Broker, Operation
 from dedupd.queue.delivery import Message, handle
 from dedupd.queue.link import CLOSED, Link
+from dedupd.request import Record
 
 LOG = logging.getLogger(__name__)
 
@@ -83,9 +84,9 @@ class KombuQueue:
         if self._link is link:
             self._link = None
 
-    async def publish(self, request_id: str) -> None:
+    async def publish(self, request_id: str, claimed: Record | None = None) -> None:
         """See ``Queue.publish``."""
-        await self._ask(Broker.publish, request_id)
+        await self._ask(Broker.publish, (request_id, claimed))
 
     async def consume(self, handler: Callable[[Delivery], None], prefetch: int) -> None:
         """See ``Queue.consume``; called again, it takes the place of the first."""

@@ -107,7 +107,9 @@ class Link(ABC):
             else:
                 reply.set_result(value)
         if arrived:
-            self._on_arrival([Message(id_, self.settle, tag) for id_, tag in arrived])
+            self._on_arrival(
+                [Message(id_, self.settle, tag, claimed) for id_, claimed, tag in arrived]
+            )
 
     def _end(self, reason: str) -> None:
         if self._ended.done():

@@ -10,14 +10,15 @@ from collections import deque
 from collections.abc import Callable
 
 from dedupd.ports import Delivery, QueueUnavailable
-from dedupd.queue.delivery import Message, handle
+from dedupd.queue.delivery import Message, Notice, handle
+from dedupd.request import Record
 
 
 class MemoryBroker:
-    """The ids that wait, and the queues that consume them, in turn, as far as they have room."""
+    """The messages that wait, and the queues that consume them in turn, as far as there is room."""
 
     def __init__(self) -> None:
-        self.waiting: deque[str] = deque()
+        self.waiting: deque[Notice] = deque()
         self.consumers: deque[MemoryQueue] = deque()
         self._stirred = False
 
@@ -47,7 +48,7 @@ class MemoryQueue:
         self._handler: Callable[[Delivery], None] = Delivery.hand_back
         self._prefetch = 0
         self._tags = 0
-        self._unacknowledged: dict[int, str] = {}
+        self._unacknowledged: dict[int, Notice] = {}
 
     @property
     def has_room(self) -> bool:
@@ -70,10 +71,10 @@ class MemoryQueue:
         self._unacknowledged.clear()
         self._broker.stir()
 
-    async def publish(self, request_id: str) -> None:
+    async def publish(self, request_id: str, claimed: Record | None = None) -> None:
         """See ``Queue.publish``."""
         self._check()
-        self._broker.waiting.append(request_id)
+        self._broker.waiting.append((request_id, claimed))
         self._broker.stir()
         await asyncio.sleep(0)
 
@@ -94,16 +95,17 @@ class MemoryQueue:
         self._check()
         return len(self._broker.waiting)
 
-    def take(self, request_id: str) -> None:
+    def take(self, notice: Notice) -> None:
         """Have a message handled, on the broker's word."""
         self._tags += 1
-        self._unacknowledged[self._tags] = request_id
-        handle(self._handler, Message(request_id, self._settle, self._tags))
+        self._unacknowledged[self._tags] = notice
+        request_id, claimed = notice
+        handle(self._handler, Message(request_id, self._settle, self._tags, claimed))
 
     def _settle(self, tag: int, hand_back: bool) -> None:
-        request_id = self._unacknowledged.pop(tag, None)
-        if request_id is not None and hand_back:
-            self._broker.waiting.append(request_id)
+        notice = self._unacknowledged.pop(tag, None)
+        if notice is not None and hand_back:
+            self._broker.waiting.append(notice)
         self._broker.stir()
 
     def _stop(self) -> None:

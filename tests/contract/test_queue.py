@@ -6,10 +6,12 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from dedupd.ports import Delivery, Queue, QueueUnavailable
 from tests.contract.queues import DEADLINE, QUEUES, Inbox, request_id, settled, until_depth
+from tests.contract.stores import make_record
 
 
 @pytest.fixture(params=QUEUES)
@@ -41,6 +43,19 @@ async def test_a_message_comes_to_the_handler(queue: Queue) -> None:
     await queue.consume(inbox, 1)
     await queue.publish(request_id(1))
     assert await inbox.until(1) == [request_id(1)]
+
+
+async def test_a_claim_comes_with_its_id(queue: Queue) -> None:
+    record = make_record(1)
+    inbox = Inbox()
+    await queue.consume(inbox, 2)
+    await queue.publish(record.id, msgspec.structs.replace(record, version=7))
+    await queue.publish(record.id)
+    await inbox.until(2)
+    with_it, without = inbox.deliveries
+    assert with_it.claimed is not None
+    assert msgspec.structs.replace(with_it.claimed, version=0) == record
+    assert (with_it.id, without.claimed) == (record.id, None)
 
 
 async def test_what_was_published_before_anyone_consumes_is_kept(queue: Queue) -> None:

@@ -565,11 +565,11 @@ async def test_nothing_is_left_behind(broker: RabbitMQ, name: str) -> None:
 def test_commands_that_come_after_the_end_do_nothing(broker: RabbitMQ, name: str) -> None:
     login = {"userid": USER, "password": PASSWORD, "virtual_host": "/"}
     one = AmqpBroker("127.0.0.1", broker.port, name, 20, login)
-    asking = (Broker.publish, request_id(1), None), (Broker.consume, 1, None)
+    asking = (Broker.publish, (request_id(1), None), None), (Broker.consume, 1, None)
     arrived = one.perform(asking)[1]
     while not arrived:
         arrived = one.perform([])[1]
-    [(_, tag)] = arrived
+    [(_, _, tag)] = arrived
     settling = (Broker.stop, None, None), (Broker.acknowledge, tag, None)
     one.perform([*settling, (Broker.hand_back, tag, None)])
     one.close()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dedupd.ports import Delivery, QueueUnavailable
+from dedupd.queue.delivery import Notice
 from dedupd.queue.memory import MemoryQueue
+from dedupd.request import Record
 from dedupd.sim.histories.faults import Fault, Operation
 from dedupd.sim.histories.stage import Node, at_once
 from dedupd.sim.histories.wire import LATENCY, Manners, Wire
@@ -41,11 +43,11 @@ class HostileQueue:
         """See ``Queue.close``."""
         await self._inner.close()
 
-    async def publish(self, request_id: str) -> None:
+    async def publish(self, request_id: str, claimed: Record | None = None) -> None:
         """See ``Queue.publish``."""
 
         def effect() -> None:
-            self._again(request_id)
+            self._again((request_id, claimed))
             self._node.stage.chronicle.note(self._node.name, "published", request_id[:8])
 
         await self._wire.exchange(request_id, effect)
@@ -76,23 +78,24 @@ class HostileQueue:
             delivery.acknowledge()
             return
         if fault is Fault.MESSAGE_REPEATED:
-            stage.later(REORDER_SECONDS * size, self._again, delivery.id)
+            stage.later(REORDER_SECONDS * size, self._again, (delivery.id, delivery.claimed))
         delay = REORDER_SECONDS * size if fault is Fault.MESSAGE_SLOW else LATENCY * size
         message = _Message(delivery, node)
         stage.loop.call_later(delay, self._handler, message, context=self._process.context)
 
-    def _again(self, request_id: str) -> None:
-        self._broker.waiting.append(request_id)
+    def _again(self, notice: Notice) -> None:
+        self._broker.waiting.append(notice)
         self._broker.stir()
 
 
 class _Message:
     """A delivery whose settling is the broker's doing, not the process's."""
 
-    __slots__ = ("_inner", "_node", "_process", "id")
+    __slots__ = ("_inner", "_node", "_process", "claimed", "id")
 
     def __init__(self, inner: Delivery, node: Node) -> None:
         self.id = inner.id
+        self.claimed = inner.claimed
         self._inner = inner
         self._node = node
         self._process = node.process

@@ -793,7 +793,7 @@ class BadQueue(MemoryQueue):
         super().__init__(site.broker)
         self.before: Callable[[str], Any] = lambda _: asyncio.sleep(0)
 
-    async def publish(self, request_id: str) -> None:
+    async def publish(self, request_id: str, _claimed: Record | None = None) -> None:
         await self.before(request_id)
         raise QueueUnavailable("The broker did not confirm it.")
 
@@ -899,7 +899,7 @@ class TestAway:
         class Withdrawn(MemoryQueue):
             """Never asked: there is nothing to publish any more."""
 
-            async def publish(self, request_id: str) -> None:
+            async def publish(self, request_id: str, _claimed: Record | None = None) -> None:
                 raise AssertionError(request_id)
 
         front: FrontDesk = await opened(queue=Withdrawn(site.broker))

@@ -25,9 +25,9 @@ def broker(transport: type) -> Iterator[Broker]:
 
 def taken(broker: Broker, *bodies: str | bytes) -> list[str]:
     """The ids that arrive when there is room for one, after these bodies were published."""
-    publishing: list[Command] = [(Broker.publish, body, None) for body in bodies]
+    publishing: list[Command] = [(Broker.publish, (body, None), None) for body in bodies]
     _, arrived = broker.perform([*publishing, (Broker.consume, 1, None)])
-    return [id_ for id_, _ in arrived]
+    return [id_ for id_, _, _ in arrived]
 
 
 @pytest.mark.parametrize("body", NO_IDS)
@@ -57,7 +57,7 @@ def test_brokers_share_their_messages_only_through_one_transport() -> None:
     one = private_memory()
     first, same = Broker("memory://", "dedupd", one), Broker("memory://", "dedupd", one)
     other = Broker("memory://", "dedupd", private_memory())
-    first.perform([(Broker.publish, GOOD, None)])
+    first.perform([(Broker.publish, (GOOD, None), None)])
     assert not taken(other)
     assert taken(same) == [GOOD]
     for broker in (first, same, other):
@@ -67,11 +67,13 @@ def test_brokers_share_their_messages_only_through_one_transport() -> None:
 def test_what_one_connection_did_not_acknowledge_goes_to_the_next(
     broker: Broker, transport: type
 ) -> None:
-    publishing: list[Command] = [(Broker.publish, request_id(number), None) for number in range(3)]
+    publishing: list[Command] = [
+        (Broker.publish, (request_id(number), None), None) for number in range(3)
+    ]
     _, arrived = broker.perform([*publishing, (Broker.consume, 2, None)])
-    broker.perform([(Broker.acknowledge, arrived[0][1], None), (Broker.cancel, None, None)])
+    broker.perform([(Broker.acknowledge, arrived[0][2], None), (Broker.cancel, None, None)])
     broker.close()
     second = Broker("memory://", "dedupd", transport)
     _, again = second.perform([(Broker.consume, 3, None)])
-    assert {id_ for id_, _ in again} == {request_id(1), request_id(2)}
+    assert {id_ for id_, _, _ in again} == {request_id(1), request_id(2)}
     second.close()

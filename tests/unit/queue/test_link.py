@@ -129,7 +129,8 @@ async def test_what_was_commanded_before_the_stop_is_done(link: type[Link]) -> N
     queue = kombu_memory(link)
     await queue.open()
     replies = [
-        link_of(queue).submit(Broker.publish, request_id(number)) for number in range(3 * BATCH)
+        link_of(queue).submit(Broker.publish, (request_id(number), None))
+        for number in range(3 * BATCH)
     ]
     await queue.close()
     assert all(reply.result() is None for reply in replies)
@@ -154,7 +155,9 @@ async def test_what_has_gathered_is_carried_out_at_once(link: type[Link]) -> Non
     if link is ThreadLink:
         link_of(queue).tell(held, None)
     rounds = 0
-    replies = [link_of(queue).submit(Broker.publish, request_id(n)) for n in range(BATCH - 1)]
+    replies = [
+        link_of(queue).submit(Broker.publish, (request_id(n), None)) for n in range(BATCH - 1)
+    ]
     held.let_go()
     await asyncio.gather(*replies)
     assert rounds <= 2
@@ -173,7 +176,7 @@ async def test_inline_does_not_connect_again_for_what_comes_after_the_end() -> N
     await queue.open()
     inbox = Inbox(acknowledge=True)
     await queue.consume(inbox, 1)
-    published = link_of(queue).submit(Broker.publish, request_id(1))
+    published = link_of(queue).submit(Broker.publish, (request_id(1), None))
     link_of(queue).tell(Broker.stop, None)
     await published
     await queue.close()
@@ -290,7 +293,7 @@ async def test_a_consumer_that_has_stopped_is_left_alone_even_by_a_stuck_broker(
     await queue.open()
     inbox = Inbox()
     await queue.consume(inbox, 1)
-    link_of(queue).tell(held.after_publishing, request_id(1))
+    link_of(queue).tell(held.after_publishing, (request_id(1), None))
     await until(held.entered.is_set)
     queue._deadline = 0.05
     await queue.stop_consuming()
@@ -307,7 +310,7 @@ async def test_an_abandoned_link_brings_nothing_any_more(held: Hold) -> None:
     before = queue_threads()
     link = ThreadLink(lambda: Broker("memory://", "dedupd", private_memory()), arrived.extend)
     await link.submit(Broker.consume, 1)
-    link.tell(held.after_publishing, request_id(1))
+    link.tell(held.after_publishing, (request_id(1), None))
     link.abandon("as a test has it")
     with pytest.raises(QueueUnavailable, match="as a test has it"):
         await link.submit(Broker.depth, None)
