@@ -42,6 +42,8 @@ class Step(enum.Enum):
     ENDED = "ended"
     AGAIN = "again"
     RECONCILE = "reconcile"
+    READ = "read"
+    """It is not as it was claimed: nothing was sent, and what stands there must be read."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ UNREACHABLE = Answer(
 
 ENDED = Next(Step.ENDED)
 RECONCILE = Next(Step.RECONCILE)
+READ = Next(Step.READ)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Executor:
 
         Returns:
             ENDED: it is done, released, or in other hands. RECONCILE: it is SENDING and ours, and
-            nobody can tell what happened. Never AGAIN.
+            nobody can tell what happened. READ: only for one that was not read. Never AGAIN.
         """
         found = await self._send_once(job)
         if found.step is not Step.AGAIN:
@@ -162,8 +165,8 @@ class Executor:
         async with self._slots:
             if not await self._may_exist(job):
                 return await self._without_effect(job, UNREACHABLE, Retry.ALWAYS)
-            if not await self._begin(job):
-                return ENDED
+            if (instead := await self._begin(job)) is not None:
+                return instead
             with self._metrics.in_flight.track_inprogress():
                 answer, ruling = await self._exchange(job)
         self._metrics.attempts.labels(ruling.outcome.value).inc()
@@ -181,7 +184,7 @@ class Executor:
         be ours.
         """
         silent = all(attempt.verdict is Verdict.NO_EFFECT for attempt in job.record.attempts)
-        if not silent or job.probe is None:
+        if not silent or job.probe is None or job.probe.existed is None:
             return True
         try:
             existed = await job.probe.existed(job.errand, job.asker)
@@ -191,8 +194,8 @@ class Executor:
         job.advance(request.note_existed(job.record, existed))
         return True
 
-    async def _begin(self, job: Job) -> bool:
-        """Write SENDING; False: the record is in other hands, or this worker may not send.
+    async def _begin(self, job: Job) -> Next | None:
+        """Write SENDING; else what comes instead: it is in other hands, or this one may not send.
 
         Where the lease runs short between the write and the send, the record stays SENDING and
         is reconciled like that of a dead worker.
@@ -200,17 +203,16 @@ class Executor:
         self.under_way.add(job.record.id)
         if not await self._lease.renewed():
             LOG.warning("%s: not sent, the lease is not kept alive", job.record.id)
-            return False
+            return ENDED
         sending = request.begin_send(
             job.record,
             self._lease.worker_id,
             self._clock(),
             self._limits.connect + self._limits.send,
         )
-        written = await self._store.swap(job.record, sending, worker=self._lease.worker_id)
-        if written is not None:
-            job.advance(written)
-        return written is not None and self._may_send(job)
+        if not await job.begin(self._store, sending):
+            return ENDED if job.is_read else READ
+        return None if self._may_send(job) else ENDED
 
     def _may_send(self, job: Job) -> bool:
         """Whether the lease is alive under which SENDING was written, not one taken since."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -19,20 +19,57 @@ from dedupd.worker import policies
 
 @dataclass
 class Job:
-    """A request being carried out: its record as last written, and what it carries."""
+    """A request being carried out: its record as last written, and what it carries.
 
-    errand: Errand
+    The latter may be missing until its first send has begun.
+    """
+
+    record: Record
+    """As last written or read."""
     probe: Probe | None
-    asker: Asker
+    _open: Callable[[Stored], tuple[Errand, Asker]]
+    is_read: bool = field(default=False, init=False)
+    """Whether what it carries is here: ``errand`` and ``asker``."""
+    errand: Errand = field(init=False)
+    asker: Asker = field(init=False)
 
-    @property
-    def record(self) -> Record:
-        """The record as last written or read."""
-        return self.errand.record
+    def take_in(self, stored: Stored) -> None:
+        """Go on from what is stored.
+
+        Raises:
+            Unsealable: what it carries cannot be opened.
+        """
+        self.errand, self.asker = self._open(stored)
+        self.record, self.is_read = stored.record, True
 
     def advance(self, record: Record) -> None:
         """Go on from ``record``, which stands in the store now."""
+        self.record = record
         self.errand = msgspec.structs.replace(self.errand, record=record)
+
+    async def begin(self, store: Store, sending: Record) -> bool:
+        """Write SENDING, and read what it carries with it; False: the record has been moved.
+
+        Where what it carries cannot be opened, the record is put back as it was claimed: nothing
+        was sent, and nobody has to look for it.
+
+        Raises:
+            Unsealable, StoreUnavailable: nothing may be sent.
+        """
+        if self.is_read:
+            written = await store.swap(self.record, sending, worker=sending.owner)
+            if written is not None:
+                self.advance(written)
+            return written is not None
+        stored = await store.begin(self.record, sending, sending.owner)
+        if stored is None:
+            return False
+        try:
+            self.take_in(stored)
+        except Exception:
+            await commit(store, stored.record, self.record)
+            raise
+        return True
 
 
 class Opener:
@@ -66,11 +103,22 @@ class Opener:
         Raises:
             Unsealable: its payload cannot be opened.
         """
-        record = stored.record
+        job = self._job(stored.record)
+        job.take_in(stored)
+        return job
+
+    def unread(self, claimed: Record) -> Job | None:
+        """The job of what was claimed; None: Nova is asked before the first send, so read it."""
+        job = self._job(claimed)
+        return None if job.probe is not None and job.probe.existed is not None else job
+
+    def _job(self, record: Record) -> Job:
+        return Job(record, self._probes.get(routes.BY_NAME[record.route].probe), self._opened)
+
+    def _opened(self, stored: Stored) -> tuple[Errand, Asker]:
         payload = open_payload(self._keys, stored)
         asker = Asker(self._cloud, payload.call.headers, self._service_user, self._ask_seconds)
-        probe = self._probes.get(routes.BY_NAME[record.route].probe)
-        return Job(routes.errand(record, payload), probe, asker)
+        return routes.errand(stored.record, payload), asker
 
 
 async def commit(

@@ -159,7 +159,7 @@ class WorkerService:
         no use to anybody: another one may have the message, after a while.
         """
         try:
-            doubtful = await self._send(delivery.id)
+            doubtful = await self._send(delivery)
         except asyncio.CancelledError:
             delivery.hand_back()
             raise
@@ -174,13 +174,19 @@ class WorkerService:
         if doubtful is not None:
             await self._resolve(doubtful)
 
-    async def _send(self, request_id: str) -> Job | None:
-        """Send a queued request; the job where its outcome is in doubt."""
-        stored = (await self._store.read([request_id])).get(request_id)
-        if stored is None or stored.record.state is not State.QUEUED:
-            return None
-        job = self._opener.open(stored)
-        return job if await self._executor.send(job) is Step.RECONCILE else None
+    async def _send(self, delivery: Delivery) -> Job | None:
+        """Send a queued request; the job where its outcome is in doubt.
+
+        What is still as it was claimed need not be read first.
+        """
+        job = self._opener.unread(delivery.claimed) if delivery.claimed else None
+        if job is None or (step := await self._executor.send(job)) is Step.READ:
+            stored = (await self._store.read([delivery.id])).get(delivery.id)
+            if stored is None or stored.record.state is not State.QUEUED:
+                return None
+            job = self._opener.open(stored)
+            step = await self._executor.send(job)
+        return job if step is Step.RECONCILE else None
 
     async def _resolve(self, job: Job) -> None:
         """Reconcile, and send again where that is the decision, until the request has ended."""

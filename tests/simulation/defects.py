@@ -25,14 +25,15 @@ from dedupd.cloud.probes.servers import ServerProbe
 from dedupd.cmd.request import deeds
 from dedupd.exchange import Answer
 from dedupd.outcome import Outcome, Retry, Ruling
-from dedupd.ports import Delivery, QueueUnavailable, StoreUnavailable
+from dedupd.ports import Delivery, QueueUnavailable, Stored, StoreUnavailable
 from dedupd.request import Record, Resource, State, Verdict
 from dedupd.sim.histories.intents import Intent
 from dedupd.sim.histories.operators import Operator
+from dedupd.store.memory import MemoryStore
 from dedupd.worker import executor
 from dedupd.worker import job as job_module
 from dedupd.worker.compensation import Compensation
-from dedupd.worker.executor import ENDED, RECONCILE, Executor, Next
+from dedupd.worker.executor import ENDED, READ, RECONCILE, Executor, Next
 from dedupd.worker.job import Job
 from dedupd.worker.lease import Lease
 from dedupd.worker.reconciler import Decision, Reconciler
@@ -103,13 +104,15 @@ def _(patch: Patch) -> None:
 @defect("sending before the record says SENDING")
 def _(patch: Patch) -> None:
     async def send_once(self: Executor, job: Job) -> Next:
+        if not job.is_read:
+            return READ
         if not await self._may_exist(job) or not await self._lease.renewed():
             return ENDED
         queued = job.record
         job.advance(request.begin_send(queued, self._lease.worker_id, self._clock(), 5.0))
         answer, ruling = await self._exchange(job)
         job.advance(queued)
-        if not await self._begin(job):
+        if await self._begin(job) is not None:
             return ENDED
         if ruling.outcome is Outcome.AMBIGUOUS:
             return RECONCILE
@@ -119,6 +122,20 @@ def _(patch: Patch) -> None:
         return await self._without_effect(job, answer, ruling.retry)
 
     patch.setattr(Executor, "_send_once", send_once)
+
+
+@defect("a first send that compares nothing")
+def _(patch: Patch) -> None:
+    async def begin(
+        self: MemoryStore, claimed: Record, sending: Record, worker: str
+    ) -> Stored | None:
+        standing = self._requests.get(claimed.id)
+        if standing is None or standing.payload is None:
+            return None
+        written = await self.swap(standing.record, sending, worker=worker)
+        return None if written is None else Stored(written, standing.payload)
+
+    patch.setattr(MemoryStore, "begin", begin)
 
 
 @defect("a send without a look at the lease")

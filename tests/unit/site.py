@@ -253,14 +253,14 @@ class Site:
     async def submitted(self, document: Any = None, **more: Any) -> Record:
         """A request that was claimed and published."""
         record = await self.claimed(document, **more)
-        await self.publish(record.id)
+        await self.publish(record.id, record)
         return record
 
-    async def publish(self, request_id: str) -> None:
+    async def publish(self, request_id: str, claimed: Record | None = None) -> None:
         if self._publisher is None:
             self._publisher = MemoryQueue(self.broker)
             await self._publisher.open()
-        await self._publisher.publish(request_id)
+        await self._publisher.publish(request_id, claimed)
 
     async def stored(self, record: Record) -> Stored | None:
         return (await MemoryStore.read(self.store, [record.id])).get(record.id)
@@ -333,6 +333,7 @@ class Delivered:
 
     def __init__(self, request_id: str) -> None:
         self.id = request_id
+        self.claimed: Record | None = None
         self.ends: list[str] = []
 
     def acknowledge(self) -> None:

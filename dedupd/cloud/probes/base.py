@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -103,11 +104,11 @@ class Probe(Protocol):
     def prepare(self, errand: Errand) -> Call:
         """What is really sent: marked, and the same each time it is made. Pure."""
 
-    async def existed(self, errand: Errand, asker: Asker) -> bool | None:
-        """Before the first send: whether what it makes is there already (None: no matter).
+    @property
+    def existed(self) -> Callable[[Errand, Asker], Awaitable[bool | None]] | None:
+        """Asks before the first send: whether what it makes is there already (None: not shown).
 
-        Raises:
-            CannotAsk: the cloud did not tell.
+        None: it need not be asked. Raises CannotAsk where the cloud did not tell.
         """
 
     async def look(self, errand: Errand, asker: Asker, *, thorough: bool = True) -> Finding:

@@ -47,6 +47,9 @@ CELL_DOWN = "A cell of this Nova is down; what it holds cannot be seen."
 class ServerProbe:
     """The probe of POST /servers."""
 
+    existed = None
+    """No matter: every POST makes servers of its own."""
+
     def __init__(self) -> None:
         """Nothing is known of this Nova's answers yet; by default they carry adminPass."""
         self._answers_carry_password = True
@@ -60,10 +63,6 @@ class ServerProbe:
         server = {"adminPass": password(errand.payload.seed)} | server | mark(errand, server)
         body = msgspec.json.encode(errand.document | {"server": server})
         return msgspec.structs.replace(call, body=body)
-
-    async def existed(self, errand: Errand, asker: Asker) -> bool | None:
-        """No matter: every POST makes servers of its own."""
-        return None
 
     async def look(self, errand: Errand, asker: Asker, *, thorough: bool = True) -> Finding:
         """By the mark; if thorough, then, for what was deleted or renamed since, by time.

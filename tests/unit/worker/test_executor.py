@@ -46,11 +46,27 @@ def answered(status: int, retry_after: bytes | None = None, body: bytes = b"{}")
 QUOTA = answered(403, body=b'{"forbidden": {"code": 403, "message": "Quota exceeded"}}')
 
 
-async def taken_up(site: Site, crew: Crew | None = None, **what: Any) -> tuple[Crew, Job]:
+@pytest.fixture(params=[True, False], ids=["read", "unread"])
+def read(request: pytest.FixtureRequest) -> bool:
+    """Whether a request is read before it is sent, or begun as it was claimed."""
+    return bool(request.param)
+
+
+async def taken_up(
+    site: Site, crew: Crew | None = None, *, read: bool = True, **what: Any
+) -> tuple[Crew, Job]:
     """A worker, and a request in its hands."""
     crew = crew or await site.hired()
     record = await site.claimed(**what)
-    return crew, await site.job(record, crew)
+    return crew, await in_hand(site, record, crew, read=read)
+
+
+async def in_hand(site: Site, record: Record, crew: Crew, *, read: bool) -> Job:
+    if read:
+        return await site.job(record, crew)
+    job = crew.opener.unread(msgspec.structs.replace(record, version=0))
+    assert job is not None
+    return job
 
 
 async def sent(site: Site, **what: Any) -> tuple[Step, Record]:
@@ -61,8 +77,10 @@ async def sent(site: Site, **what: Any) -> tuple[Step, Record]:
 
 
 class TestOrder:
-    async def test_the_record_says_sending_before_a_byte_goes_out(self, site: Site) -> None:
-        crew, job = await taken_up(site)
+    async def test_the_record_says_sending_before_a_byte_goes_out(
+        self, site: Site, read: bool
+    ) -> None:
+        crew, job = await taken_up(site, read=read)
         seen: list[Record] = []
 
         async def look(_: Call) -> None:
@@ -77,8 +95,8 @@ class TestOrder:
             crew.lease.worker_id, began, began + LIMITS.connect + LIMITS.send
         )
 
-    async def test_the_answer_is_kept_as_it_came(self, site: Site) -> None:
-        step, record = await sent(site)
+    async def test_the_answer_is_kept_as_it_came(self, site: Site, read: bool) -> None:
+        step, record = await sent(site, read=read)
         assert (step, record.state, record.status) == (Step.ENDED, State.DONE, 202)
         [server] = site.servers()
         link = f"http://nova.example.org/v2.1/servers/{server['id']}"
@@ -92,15 +110,15 @@ class TestOrder:
         assert stored is not None
         assert stored.payload is None, "credentials are not kept"
 
-    async def test_what_goes_out_is_marked_once(self, site: Site) -> None:
-        _, record = await sent(site)
+    async def test_what_goes_out_is_marked_once(self, site: Site, read: bool) -> None:
+        _, record = await sent(site, read=read)
         [post] = site.cloud.posts()
         assert post.document["server"]["tags"] == [f"dedupd.{record.id}"]
         body = msgspec.json.decode((await site.answer(record)).body)
         assert body["server"]["adminPass"] == post.document["server"]["adminPass"]
 
-    async def test_it_is_counted(self, site: Site) -> None:
-        crew, job = await taken_up(site)
+    async def test_it_is_counted(self, site: Site, read: bool) -> None:
+        crew, job = await taken_up(site, read=read)
         await crew.executor.send(job)
         assert crew.count("dedupd_attempts_total", outcome="definite") == 1
         assert crew.count("dedupd_requests_ended_total", state="done") == 1
@@ -108,23 +126,23 @@ class TestOrder:
 
 
 class TestTheRightToSend:
-    async def test_nothing_is_sent_when_the_lease_runs_short(self, site: Site) -> None:
-        crew, job = await taken_up(site)
-        record = job.record
+    async def test_nothing_is_sent_when_the_lease_runs_short(self, site: Site, read: bool) -> None:
+        crew, job = await taken_up(site, read=read)
+        record = site.now(job.record)
         site.clock.ahead += LEASE_SECONDS * 0.71
         assert await crew.executor.send(job) is Step.ENDED
         assert not site.cloud.sent
         assert await site.record(record) == record, "it stays for another"
 
-    async def test_enough_of_it_is_enough(self, site: Site) -> None:
-        crew, job = await taken_up(site)
+    async def test_enough_of_it_is_enough(self, site: Site, read: bool) -> None:
+        crew, job = await taken_up(site, read=read)
         site.clock.ahead += LEASE_SECONDS * 0.69
         assert await crew.executor.send(job) is Step.ENDED
         assert len(site.cloud.posts()) == 1
 
-    async def test_nor_when_it_ran_short_after_the_write(self, site: Site) -> None:
+    async def test_nor_when_it_ran_short_after_the_write(self, site: Site, read: bool) -> None:
         """A worker that was paused between the two does not send: others may have gone on."""
-        crew, job = await taken_up(site)
+        crew, job = await taken_up(site, read=read)
         swap = site.store.swap
 
         async def paused(*what: Record, **more: str) -> Record | None:
@@ -137,9 +155,11 @@ class TestTheRightToSend:
         assert not site.cloud.sent
         assert (await site.record(job.record)).state is State.SENDING
 
-    async def test_nor_when_it_has_been_replaced_after_the_write(self, site: Site) -> None:
+    async def test_nor_when_it_has_been_replaced_after_the_write(
+        self, site: Site, read: bool
+    ) -> None:
         """The new one permits other sends, not this one."""
-        crew, job = await taken_up(site)
+        crew, job = await taken_up(site, read=read)
         swap = site.store.swap
 
         async def replaced(*what: Record, **more: str) -> Record | None:
@@ -152,8 +172,10 @@ class TestTheRightToSend:
         assert not site.cloud.sent
         assert (await site.record(job.record)).state is State.SENDING
 
-    async def test_nor_when_it_runs_short_while_nova_is_connected_to(self, site: Site) -> None:
-        crew, job = await taken_up(site)
+    async def test_nor_when_it_runs_short_while_nova_is_connected_to(
+        self, site: Site, read: bool
+    ) -> None:
+        crew, job = await taken_up(site, read=read)
         send, swap = site.cloud.send, site.store.swap
 
         async def paused(call: Any, timeout: float, permitted: Callable[[], bool]) -> Any:
@@ -167,10 +189,10 @@ class TestTheRightToSend:
         assert not site.cloud.sent
         assert (await site.record(job.record)).owner == "another"
 
-    async def test_nor_when_the_store_says_that_it_has_ended(self, site: Site) -> None:
-        crew, job = await taken_up(site)
+    async def test_nor_when_the_store_says_that_it_has_ended(self, site: Site, read: bool) -> None:
+        crew, job = await taken_up(site, read=read)
         await site.store.retire(crew.lease.worker_id)
-        assert await crew.executor.send(job) is Step.ENDED
+        assert await crew.executor.send(job) is (Step.ENDED if read else Step.READ)
         assert not site.cloud.sent
         assert (await site.record(job.record)).state is State.QUEUED
 
@@ -183,17 +205,19 @@ class TestTheRightToSend:
         ],
     )
     async def test_nor_when_another_has_moved_the_record(
-        self, site: Site, move: Callable[[Record, float], Record]
+        self, site: Site, read: bool, move: Callable[[Record, float], Record]
     ) -> None:
-        crew, job = await taken_up(site)
-        moved = await site.store.swap(job.record, move(job.record, site.clock()))
-        assert await crew.executor.send(job) is Step.ENDED
+        crew, job = await taken_up(site, read=read)
+        record = site.now(job.record)
+        moved = await site.store.swap(record, move(record, site.clock()))
+        assert await crew.executor.send(job) is (Step.ENDED if read else Step.READ)
         assert not site.cloud.sent
         assert await site.record(job.record) == moved
 
-    async def test_of_two_workers_with_one_request_one_sends(self, site: Site) -> None:
-        one, job = await taken_up(site)
-        other, same = await site.hired(), await site.job(job.record, await site.hired())
+    async def test_of_two_workers_with_one_request_one_sends(self, site: Site, read: bool) -> None:
+        one, job = await taken_up(site, read=read)
+        other = await site.hired()
+        same = await in_hand(site, site.now(job.record), other, read=read)
         await asyncio.gather(one.executor.send(job), other.executor.send(same))
         assert len(site.cloud.posts()) == len(site.servers()) == 1
 

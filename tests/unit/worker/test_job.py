@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,11 +13,11 @@ from dedupd.cloud.probes.keypairs import KeypairProbe
 from dedupd.cloud.probes.servers import ServerProbe
 from dedupd.exchange import header
 from dedupd.microversion import Microversion
-from dedupd.ports import StoreUnavailable
+from dedupd.ports import Stored, StoreUnavailable
 from dedupd.request import Record, State
 from dedupd.seal import Unsealable
-from dedupd.worker.job import Opener, commit
-from tests.unit.site import AUTH, KEYPAIRS, PROJECT, SERVERS, VM, Site
+from dedupd.worker.job import Job, Opener, commit
+from tests.unit.site import AUTH, KEYPAIRS, PROJECT, SERVERS, VM, Crew, Site
 
 VIRTUAL_TIME = True
 
@@ -58,6 +59,98 @@ class TestOpen:
         assert await site.store.swap(record, cancelled)
         with pytest.raises(Unsealable):
             await site.job(record, site.crew())
+
+
+class TestBegin:
+    """SENDING is written, and what the request carries is there."""
+
+    @pytest.fixture
+    async def crew(self, site: Site) -> Crew:
+        return await site.hired()
+
+    async def unread(self, site: Site, crew: Crew, **what: Any) -> Job:
+        record = await site.claimed(**what)
+        job = crew.opener.unread(msgspec.structs.replace(record, version=0))
+        assert job is not None
+        assert not job.is_read
+        return job
+
+    def sending(self, job: Job, site: Site, crew: Crew) -> Record:
+        return request.begin_send(job.record, crew.lease.worker_id, site.clock(), 30)
+
+    async def test_an_unread_one_becomes_as_one_that_was_read(self, site: Site, crew: Crew) -> None:
+        job = await self.unread(site, crew)
+        assert await job.begin(site.store, self.sending(job, site, crew))
+        read = await site.job(job.record, crew)
+        assert job.record == await site.record(job.record)
+        assert (job.errand, job.probe) == (read.errand, read.probe)
+        assert vars(job.asker) == vars(read.asker)
+        job.advance(request.give_up(job.record, "why"))
+        assert job.errand.record == job.record
+
+    async def test_it_stays_unread_where_it_has_been_moved(self, site: Site, crew: Crew) -> None:
+        job = await self.unread(site, crew)
+        await site.store.swap(site.now(job.record), site.now(job.record))
+        assert not await job.begin(site.store, self.sending(job, site, crew))
+        assert not job.is_read
+
+    @pytest.mark.parametrize(
+        ("path", "document", "unread"),
+        [
+            (SERVERS, VM, True),
+            (f"{SERVERS}/s/action", {"os-start": None}, True),
+            (KEYPAIRS, {"keypair": {"name": "kp"}}, False),
+        ],
+    )
+    async def test_what_nova_is_asked_about_first_is_read_first(
+        self, site: Site, crew: Crew, path: str, document: Any, unread: bool
+    ) -> None:
+        record = await site.claimed(document, path=path)
+        assert (crew.opener.unread(record) is not None) is unread
+
+    @pytest.mark.parametrize("away", [False, True])
+    async def test_what_cannot_be_opened_is_put_back_and_was_never_sent(
+        self, site: Site, crew: Crew, away: bool
+    ) -> None:
+        job = await self.unread(site, crew)
+        claimed = site.now(job.record)
+        stored = site.store._requests[claimed.id]
+        site.store._requests[claimed.id] = msgspec.structs.replace(stored, payload=b"\x01\x09")
+        if away:
+            begin = site.store.begin
+
+            async def then_away(*what: Any) -> Stored | None:
+                written = await begin(*what)
+                site.store.away = True
+                return written
+
+            site.store.begin = then_away  # type: ignore[assignment, method-assign]
+            asyncio.get_running_loop().call_later(30, setattr, site.store, "away", False)
+        with pytest.raises(Unsealable):
+            await job.begin(site.store, self.sending(job, site, crew))
+        assert not job.is_read
+        standing = site.now(claimed)
+        assert standing.version > claimed.version
+        assert msgspec.structs.replace(standing, version=0) == job.record
+
+    async def test_what_another_took_over_meanwhile_is_left_to_it(
+        self, site: Site, crew: Crew
+    ) -> None:
+        job = await self.unread(site, crew)
+        begin = site.store.begin
+
+        async def overtaken(*what: Any) -> Stored | None:
+            written = await begin(*what)
+            assert written is not None
+            taken = request.take_over(written.record, "another")
+            assert await site.store.swap(written.record, taken)
+            return Stored(written.record, b"\x01\x09")
+
+        site.store.begin = overtaken  # type: ignore[assignment, method-assign]
+        with pytest.raises(Unsealable):
+            await job.begin(site.store, self.sending(job, site, crew))
+        standing = site.now(job.record)
+        assert (standing.state, standing.owner) == (State.SENDING, "another")
 
 
 class TestCommit:

@@ -110,15 +110,56 @@ class TestDelivery:
         await asyncio.sleep(1)
         assert unsettled(site, crew) == 0
 
-    async def test_repeated_messages_mean_one_request(self, site: Site, start: Start) -> None:
+    @pytest.mark.parametrize("said", [True, False])
+    async def test_repeated_messages_mean_one_request(
+        self, site: Site, start: Start, said: bool
+    ) -> None:
         one, other = await start(), await start()
         record = await site.claimed()
         for _ in range(10):
-            await site.publish(record.id)
+            await site.publish(record.id, record if said else None)
         await site.until_state(record, State.DONE)
         await asyncio.sleep(1)
         assert len(site.cloud.posts()) == 1
         assert unsettled(site, one) + unsettled(site, other) == 0
+
+    async def test_what_is_as_it_was_claimed_is_not_read(
+        self, site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def read(_: Any) -> Any:
+            raise AssertionError("it was read")
+
+        await start()
+        monkeypatch.setattr(site.store, "read", read)
+        await site.until_state(await site.submitted(), State.DONE)
+        assert len(site.servers()) == 1
+
+    @pytest.mark.parametrize(
+        "change", [{"birth": "another"}, {"path": "/v2.1/os-keypairs"}, {"user_id": "mallory"}]
+    )
+    async def test_what_a_message_says_counts_only_if_the_store_says_it_too(
+        self, site: Site, start: Start, change: dict[str, str]
+    ) -> None:
+        await start()
+        record = await site.claimed()
+        await site.publish(record.id, msgspec.structs.replace(record, **change))
+        done = await site.until_state(record, State.DONE)
+        assert (done.birth, done.path, done.user_id) == (record.birth, SERVERS, record.user_id)
+        assert len(site.servers()) == 1
+
+    @pytest.mark.parametrize("moved", [State.QUEUED, State.CANCELLED])
+    async def test_what_was_moved_since_it_was_claimed_is_read(
+        self, site: Site, start: Start, moved: State
+    ) -> None:
+        await start()
+        record = await site.claimed()
+        after = msgspec.structs.replace(record, state=moved, detail="by an operator")
+        assert await site.store.swap(record, after)
+        await site.publish(record.id, record)
+        if moved is State.QUEUED:
+            assert (await site.until_state(record, State.DONE)).detail == ""
+        await asyncio.sleep(1)
+        assert len(site.servers()) == (moved is State.QUEUED)
 
     async def test_a_message_for_what_is_in_hand_is_acknowledged(
         self, site: Site, start: Start
@@ -436,7 +477,7 @@ class TestStop:
         assert site.now(record).state is State.DONE
         assert site.now(later).state is State.QUEUED
         assert not await site.store.workers()
-        assert list(site.broker.waiting) == [later.id]
+        assert list(site.broker.waiting) == [(later.id, None)]
 
     async def test_another_leads_while_it_finishes(self, site: Site, start: Start) -> None:
         site.cloud.torment(Rule(fault="delay-after", method="POST", seconds=STOP_SECONDS - 1))
@@ -460,7 +501,7 @@ class TestStop:
         await crew.service.stop()
         assert site.clock() - began == pytest.approx(STOP_SECONDS, abs=0.1)
         assert site.now(record).state is State.SENDING
-        assert list(site.broker.waiting) == [record.id]
+        assert list(site.broker.waiting) == [(record.id, record)]
         assert not await site.store.workers()
         await start()
         done = await site.until_state(record, State.DONE)
@@ -493,7 +534,7 @@ class TestStop:
         record = await site.submitted()
         await asyncio.sleep(1)
         await crew.service.stop()
-        assert list(site.broker.waiting) == [record.id]
+        assert list(site.broker.waiting) == [(record.id, record)]
         await start()
         await site.until_state(record, State.DONE)
         assert len(site.servers()) == 1
@@ -540,18 +581,19 @@ class TestStop:
 
 
 class TestTrouble:
+    @pytest.mark.parametrize("said", [True, False])
     async def test_a_request_that_cannot_be_opened_stops_no_other(
-        self, site: Site, start: Start, caplog: pytest.LogCaptureFixture
+        self, site: Site, start: Start, caplog: pytest.LogCaptureFixture, said: bool
     ) -> None:
         broken = await site.claimed(client_token="broken")
         stored = site.store._requests[broken.id]
         site.store._requests[broken.id] = msgspec.structs.replace(stored, payload=b"\x01\x09")
         crew = await start()
-        await site.publish(broken.id)
+        await site.publish(broken.id, broken if said else None)
         await site.until_state(await site.submitted(), State.DONE)
         assert f"{broken.id}: left to the sweeper" in caplog.text
         assert unsettled(site, crew) == 0
-        assert site.now(broken).state is State.QUEUED
+        assert (site.now(broken).state, site.now(broken).attempts) == (State.QUEUED, ())
 
     async def test_nor_does_an_error_of_our_own(
         self,

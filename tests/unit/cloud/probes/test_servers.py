@@ -144,11 +144,6 @@ class TestPrepare:
         errand = errand_of(site, raw=raw)
         assert ServerProbe().prepare(errand) == errand.payload.call
 
-    async def test_nothing_is_asked_before_the_first_send(self, site: Site) -> None:
-        errand = errand_of(site)
-        assert await ServerProbe().existed(errand, asker_of(site, errand)) is None
-        assert not site.cloud.sent
-
 
 class TestPassword:
     @settings(max_examples=60, deadline=None)
