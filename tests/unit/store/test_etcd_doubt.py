@@ -200,13 +200,19 @@ async def lease(store: Store) -> None:
     await store.register(Worker("w1", "host", 1, time.time() + 60))
 
 
+async def begun(store: Store, claim: Record) -> Stored | None:
+    """What comes of a begin by a worker that knows no version."""
+    heard = msgspec.structs.replace(claim, version=0)
+    return await store.begin(heard, sending(heard), "w1")
+
+
 async def test_a_begin_whose_answer_is_lost(
     store: EtcdStore, direct: EtcdStore, proxy: Proxy
 ) -> None:
     await lease(store)
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_ANSWERS)
-    beginning = asyncio.create_task(store.begin(claim, sending(claim), "w1"))
+    beginning = asyncio.create_task(begun(store, claim))
     standing = await version_after(direct, claim.version)
     proxy.cut()
     assert await beginning == Stored(standing, b"payload")  # type: ignore[arg-type]
@@ -220,7 +226,7 @@ async def test_a_begin_that_is_lost_itself_is_sent_again(
     await lease(store)
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_REQUESTS)
-    beginning = asyncio.create_task(store.begin(claim, sending(claim), "w1"))
+    beginning = asyncio.create_task(begun(store, claim))
     await proxy.lost.wait()
     proxy.cut()
     assert await beginning == (await direct.read([claim.id]))[claim.id]
@@ -232,7 +238,7 @@ async def test_a_begin_that_others_have_followed_is_left_to_its_caller(
     await lease(store)
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_ANSWERS)
-    beginning = asyncio.create_task(store.begin(claim, sending(claim), "w1"))
+    beginning = asyncio.create_task(begun(store, claim))
     standing = await version_after(direct, claim.version)
     assert standing is not None
     assert await direct.swap(standing, request.take_over(standing, "w2")) is not None
@@ -247,9 +253,9 @@ async def test_a_begin_does_not_take_another_s_for_its_own(
     await lease(store)
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_REQUESTS)
-    beginning = asyncio.create_task(store.begin(claim, sending(claim), "w1"))
+    beginning = asyncio.create_task(begun(store, claim))
     await proxy.lost.wait()
-    assert await direct.begin(claim, sending(claim), "w1") is not None
+    assert await begun(direct, claim) is not None
     proxy.cut()
     with pytest.raises(StoreUnavailable, match="nobody can tell"):
         await beginning
@@ -261,7 +267,7 @@ async def test_a_begin_of_another_life_is_left_to_its_caller(
     await lease(store)
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_REQUESTS)
-    beginning = asyncio.create_task(store.begin(claim, sending(claim), "w1"))
+    beginning = asyncio.create_task(begun(store, claim))
     await proxy.lost.wait()
     assert await direct.forget(claim)
     new, _ = await direct.claim(make_record(birth="b2"), b"theirs")
@@ -276,7 +282,7 @@ async def test_a_begin_by_a_worker_whose_lease_has_ended_is_none_even_in_doubt(
 ) -> None:
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_REQUESTS)
-    beginning = asyncio.create_task(store.begin(claim, sending(claim), "w1"))
+    beginning = asyncio.create_task(begun(store, claim))
     await proxy.lost.wait()
     proxy.cut()
     assert await beginning is None
@@ -290,7 +296,7 @@ async def test_a_begin_that_nobody_answers_is_unavailable(
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_REQUESTS)
     with pytest.raises(StoreUnavailable):
-        await store.begin(claim, sending(claim), "w1")
+        await begun(store, claim)
     proxy.cut()
     assert (await direct.read([claim.id]))[claim.id].record == claim
 
