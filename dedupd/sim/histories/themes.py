@@ -222,7 +222,7 @@ THEMES: Mapping[Theme, Emphasis] = {
         tries=(5, 7),
         retries=(2.0,),
         lingers=12.0,
-        aims=_aims(FRONT, "released"),
+        aims=_aims((*FRONT, Fault.WORKER_CLOCK), "released"),
     ),
 }
 """What is drawn how often, and what it is for."""
