@@ -266,8 +266,11 @@ class TestBegin:
         return await store.begin(claimed, request.begin_send(claimed, worker, NOW, 120), worker)
 
     @pytest.fixture(autouse=True)
-    async def worker(self, store: Store) -> None:
+    async def worker(self, store: Store) -> AsyncIterator[None]:
+        """It ends with the test: when it did so later, that would be a write in another's time."""
         await store.register(self.WORKER)
+        yield
+        await store.retire("w1")
 
     async def test_writes_and_gives_what_it_carries(self, store: Store) -> None:
         claim = await claimed(store)

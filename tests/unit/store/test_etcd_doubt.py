@@ -196,8 +196,12 @@ async def test_a_swap_by_a_worker_whose_lease_has_ended_is_none_even_in_doubt(
     assert (await direct.read([before.id]))[before.id].record == before
 
 
-async def lease(store: Store) -> None:
-    await store.register(Worker("w1", "host", 1, time.time() + 60))
+@pytest.fixture
+async def lease(direct: EtcdStore) -> AsyncIterator[None]:
+    """A living worker; when it ended by itself, that would be a write in another test's time."""
+    await direct.register(Worker("w1", "host", 1, time.time() + 60))
+    yield
+    await direct.retire("w1")
 
 
 async def begun(store: Store, claim: Record) -> Stored | None:
@@ -206,10 +210,10 @@ async def begun(store: Store, claim: Record) -> Stored | None:
     return await store.begin(heard, sending(heard), "w1")
 
 
+@pytest.mark.usefixtures("lease")
 async def test_a_begin_whose_answer_is_lost(
     store: EtcdStore, direct: EtcdStore, proxy: Proxy
 ) -> None:
-    await lease(store)
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_ANSWERS)
     beginning = asyncio.create_task(begun(store, claim))
@@ -220,10 +224,10 @@ async def test_a_begin_whose_answer_is_lost(
     assert standing.state is State.SENDING
 
 
+@pytest.mark.usefixtures("lease")
 async def test_a_begin_that_is_lost_itself_is_sent_again(
     store: EtcdStore, direct: EtcdStore, proxy: Proxy
 ) -> None:
-    await lease(store)
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_REQUESTS)
     beginning = asyncio.create_task(begun(store, claim))
@@ -232,10 +236,10 @@ async def test_a_begin_that_is_lost_itself_is_sent_again(
     assert await beginning == (await direct.read([claim.id]))[claim.id]
 
 
+@pytest.mark.usefixtures("lease")
 async def test_a_begin_that_others_have_followed_is_left_to_its_caller(
     store: EtcdStore, direct: EtcdStore, proxy: Proxy
 ) -> None:
-    await lease(store)
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_ANSWERS)
     beginning = asyncio.create_task(begun(store, claim))
@@ -247,10 +251,10 @@ async def test_a_begin_that_others_have_followed_is_left_to_its_caller(
         await beginning
 
 
+@pytest.mark.usefixtures("lease")
 async def test_a_begin_does_not_take_another_s_for_its_own(
     store: EtcdStore, direct: EtcdStore, proxy: Proxy
 ) -> None:
-    await lease(store)
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_REQUESTS)
     beginning = asyncio.create_task(begun(store, claim))
@@ -261,10 +265,10 @@ async def test_a_begin_does_not_take_another_s_for_its_own(
         await beginning
 
 
+@pytest.mark.usefixtures("lease")
 async def test_a_begin_of_another_life_is_left_to_its_caller(
     store: EtcdStore, direct: EtcdStore, proxy: Proxy
 ) -> None:
-    await lease(store)
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_REQUESTS)
     beginning = asyncio.create_task(begun(store, claim))
@@ -289,10 +293,10 @@ async def test_a_begin_by_a_worker_whose_lease_has_ended_is_none_even_in_doubt(
     assert (await direct.read([claim.id]))[claim.id].record == claim
 
 
+@pytest.mark.usefixtures("lease")
 async def test_a_begin_that_nobody_answers_is_unavailable(
     store: EtcdStore, direct: EtcdStore, proxy: Proxy
 ) -> None:
-    await lease(store)
     claim = await claimed(store)
     proxy.lose(Mode.LOSE_REQUESTS)
     with pytest.raises(StoreUnavailable):
@@ -301,8 +305,8 @@ async def test_a_begin_that_nobody_answers_is_unavailable(
     assert (await direct.read([claim.id]))[claim.id].record == claim
 
 
+@pytest.mark.usefixtures("lease")
 async def test_without_a_payload_nothing_begins(direct: EtcdStore) -> None:
-    await lease(direct)
     claim = await claimed(direct)
     gone = etcd_requests.delete(direct._keys.payload(claim.id))
     removal = etcd_requests.message(etcd_requests.transaction([], [gone]))
