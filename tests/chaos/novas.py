@@ -9,34 +9,20 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from tests.chaos.schedule import LEASE_SECONDS
-from tests.integration.load import SHORT, USER
+from tests.integration.load import SHORT, USER, Stock
 from tests.integration.simulated import Effect, Rule, Simulated, struck
+from tests.integration.verdict import Ledger
 from tests.nova.cloud import Fault, RealNova
 
 
-class Nova(Protocol):
+class Nova(Stock, Ledger, Protocol):
     """What a run needs of either."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def image(self) -> str: ...
-    @property
-    def flavor(self) -> str: ...
-    @property
-    def network(self) -> str: ...
 
     def faults(self, rules: list[Rule]) -> None:
         """Set the rules in place of all earlier ones."""
 
     def struck(self, rules: list[Rule]) -> Counter[str]:
         """How often each fault befell a request since ``rules`` were set."""
-
-    def ledger(self) -> list[Effect]:
-        """Everything that took effect."""
-
-    def keypairs(self, user: str) -> dict[str, str]:
-        """The public keys of a user, by name."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...

@@ -5,19 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from cliff.command import Command
 from cliff.show import ShowOne
 
 from dedupd.cmd.request import cells, deeds
 from dedupd.cmd.request.deeds import Desk
-from dedupd.cmd.request.desk import add_id, at_desk
+from dedupd.cmd.request.desk import AboutOne, at_desk
 from dedupd.errors import BadRequest
 from dedupd.request import Record, State
-
-if TYPE_CHECKING:
-    from dedupd.cmd.main import Dedupd
 
 MEANING = {
     State.QUEUED: "It will not be carried out.",
@@ -28,16 +23,8 @@ MEANING = {
 """What forgetting means, beside that the token counts as never used."""
 
 
-class Cancel(ShowOne):
+class Cancel(AboutOne, ShowOne):
     """Cancel a request that was not sent yet; its callers are told."""
-
-    app: Dedupd
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The command's options."""
-        parser = super().get_parser(prog_name)
-        add_id(parser)
-        return parser
 
     def take_action(
         self, parsed_args: argparse.Namespace
@@ -50,19 +37,16 @@ class Cancel(ShowOne):
         return cells.whole(at_desk(self.app, parsed_args, cancel))
 
 
-class Forget(Command):
+class Forget(AboutOne):
     """Delete a request's record: its token then counts as never used.
 
     The same POST, if it comes again, is carried out again, and may make a second server. It takes
     a second, for which a front may still give the answer that it has read before.
     """
 
-    app: Dedupd
-
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The command's options."""
         parser = super().get_parser(prog_name)
-        add_id(parser)
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument(
             "--force", action="store_true", help="even while a worker is sending the request"

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from cliff.command import Command
 from oslo_log import log
 
 from dedupd.cmd import place, wiring
@@ -32,10 +33,19 @@ DEADLINE_SECONDS = 60.0
 T = TypeVar("T")
 
 
-def add_id(parser: argparse.ArgumentParser) -> None:
-    """Add the request's id, and where its record is."""
-    place.add_state_path(parser)
-    parser.add_argument("id", metavar="ID", help="the request's id, as `dedupd request list` shows")
+class AboutOne(Command):
+    """A command that takes the id of a request, and where its record is."""
+
+    app: Dedupd
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The command's options."""
+        parser = super().get_parser(prog_name)
+        place.add_state_path(parser)
+        parser.add_argument(
+            "id", metavar="ID", help="the request's id, as `dedupd request list` shows"
+        )
+        return parser
 
 
 def at_desk(app: Dedupd, arguments: argparse.Namespace, work: Callable[[Desk], Awaitable[T]]) -> T:

@@ -12,7 +12,7 @@ from cliff.show import ShowOne
 from dedupd.cmd.place import add_state_path
 from dedupd.cmd.request import cells
 from dedupd.cmd.request.deeds import Desk
-from dedupd.cmd.request.desk import add_id, at_desk
+from dedupd.cmd.request.desk import AboutOne, at_desk
 from dedupd.ports import Query
 from dedupd.request import Record, State
 
@@ -64,16 +64,8 @@ class List(Lister):
         return cells.COLUMNS, [cells.row(record) for record in records]
 
 
-class Show(ShowOne):
+class Show(AboutOne, ShowOne):
     """Show all that is known of one request; what it carries and was answered stays sealed."""
-
-    app: Dedupd
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """The command's options."""
-        parser = super().get_parser(prog_name)
-        add_id(parser)
-        return parser
 
     def take_action(
         self, parsed_args: argparse.Namespace

@@ -12,7 +12,7 @@ from dedupd.cmd import wiring
 from dedupd.cmd.place import add_nova
 from dedupd.cmd.request import cells, deeds
 from dedupd.cmd.request.deeds import Desk
-from dedupd.cmd.request.desk import add_id, at_desk, configured
+from dedupd.cmd.request.desk import AboutOne, at_desk, configured
 from dedupd.ports import Stored
 from dedupd.request import Record
 from dedupd.worker.job import Opener
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dedupd.cmd.main import Dedupd
 
 
-class Resolve(ShowOne):
+class Resolve(AboutOne, ShowOne):
     """Settle a request whose outcome is unknown. Look in Nova first: nothing else has.
 
     --adopt: Nova carried it out and made this resource; callers get the answer that was lost.
@@ -29,12 +29,9 @@ class Resolve(ShowOne):
     and is sent once more; if it did have one after all, there will be two.
     """
 
-    app: Dedupd
-
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The command's options."""
         parser = super().get_parser(prog_name)
-        add_id(parser)
         decision = parser.add_mutually_exclusive_group(required=True)
         decision.add_argument(
             "--adopt",

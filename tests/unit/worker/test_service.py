@@ -75,6 +75,29 @@ def unsettled(site: Site, crew: Crew) -> int:
     return len(site.broker.waiting) + len(crew.queue._unacknowledged)
 
 
+async def overtaken(
+    site: Site, start: Start, stall: asyncio.Event, rule: Rule | None = None
+) -> tuple[Crew, Record]:
+    """A worker that stalls on its way out, until the event, and what another made meanwhile.
+
+    That one has looked, found nothing, and sent for itself. ``rule`` befalls the first one's send.
+    """
+    stalled: Crew = await start()
+
+    async def first_stalls(call: Call) -> None:
+        if call.method == "POST" and len(site.cloud.posts()) == 1:
+            await stall.wait()
+            if rule is not None:
+                site.cloud.torment(rule)
+
+    site.cloud.before_send = first_stalls
+    record = await site.submitted()
+    await site.until(lambda: bool(site.cloud.posts()))
+    await site.store.retire(stalled.lease.worker_id)
+    await start()
+    return stalled, await site.until_state(record, State.DONE)
+
+
 class TestDelivery:
     async def test_a_queued_request_is_carried_out(self, site: Site, start: Start) -> None:
         crew = await start()
@@ -395,20 +418,8 @@ class TestDeath:
         assert not site.cloud.of("DELETE")
 
     async def test_a_worker_that_sent_too_late_undoes_it(self, site: Site, start: Start) -> None:
-        """Stalled on the way out until another had looked, found nothing, and sent for itself."""
-        stalled = await start()
         stall = asyncio.Event()
-
-        async def first_stalls(call: Call) -> None:
-            if call.method == "POST" and len(site.cloud.posts()) == 1:
-                await stall.wait()
-
-        site.cloud.before_send = first_stalls
-        record = await site.submitted()
-        await site.until(lambda: bool(site.cloud.posts()))
-        await site.store.retire(stalled.lease.worker_id)
-        await start()
-        done = await site.until_state(record, State.DONE)
+        stalled, done = await overtaken(site, start, stall)
         [server] = site.servers()
         stall.set()
         await site.until(lambda: bool(site.cloud.of("DELETE")))
@@ -423,20 +434,8 @@ class TestDeath:
         self, site: Site, start: Start, stopped: bool, caplog: pytest.LogCaptureFixture
     ) -> None:
         """It does not know what it made; if it stops, it tells."""
-        stalled = await start()
         stall = asyncio.Event()
-
-        async def first_stalls(call: Call) -> None:
-            if call.method == "POST" and len(site.cloud.posts()) == 1:
-                await stall.wait()
-                site.cloud.torment(Rule(fault="503-after", method="POST", times=1))
-
-        site.cloud.before_send = first_stalls
-        record = await site.submitted()
-        await site.until(lambda: bool(site.cloud.posts()))
-        await site.store.retire(stalled.lease.worker_id)
-        await start()
-        done = await site.until_state(record, State.DONE)
+        stalled, done = await overtaken(site, start, stall, Rule(fault="503-after", method="POST"))
         stall.set()
         await asyncio.sleep(2)
         assert len(site.servers()) == 2
