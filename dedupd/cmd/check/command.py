@@ -48,7 +48,7 @@ STYLES = {
 class Check(Lister):
     """Check configuration, keys, records, queue, Keystone and Nova; exit status 1 if one failed.
 
-    It may run beside a server; nothing is changed.
+    It may run beside a server; nothing is changed, but a queue that is not there is declared.
     """
 
     app: Dedupd
