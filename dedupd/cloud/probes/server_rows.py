@@ -87,19 +87,24 @@ def _tagged(errand: Errand, server: dict[str, Any]) -> bool:
     return errand.effective >= TAGS_SINCE and isinstance(tags, list) and len(tags) < MAX_TAGS
 
 
+def marked(errand: Errand, rows: Iterable[Row]) -> list[Row]:
+    """Never trust a filter: only rows that carry the mark."""
+    mark = errand.record.id
+    return [
+        row
+        for row in rows
+        if TAG_PREFIX + mark in row.tags or row.metadata.get(METADATA_KEY) == mark
+    ]
+
+
 def ours(errand: Errand, rows: Iterable[Row]) -> list[Row]:
-    """Never trust a filter: only rows that carry the mark, and were made since the first send.
+    """Those that carry the mark and were made since the first send.
 
     The token may have been used before, and its tombstone have ended: what an older request made
     bears the same mark, and is neither this one's effect nor a second one of it.
     """
-    mark, since = errand.record.id, _timestamp(_earliest(errand))
-    return [
-        row
-        for row in rows
-        if (TAG_PREFIX + mark in row.tags or row.metadata.get(METADATA_KEY) == mark)
-        and row.created >= since
-    ]
+    since = _timestamp(_earliest(errand))
+    return [row for row in marked(errand, rows) if row.created >= since]
 
 
 def is_marked(row: Row) -> bool:

@@ -30,6 +30,7 @@ from dedupd.cloud.probes.server_rows import (
     listed,
     listed_bare,
     mark,
+    marked,
     may_be_ours,
     order,
     ours,
@@ -72,8 +73,8 @@ class ServerProbe:
         server = server_of(errand.document)
         if server is None or not mark(errand, server):
             return Undecided("The request could not be marked, so it cannot be found again.")
-        rows = ours(errand, await listed(errand, asker, quick_filter(errand, server)))
-        if rows:
+        named = await listed(errand, asker, quick_filter(errand, server))
+        if rows := ours(errand, named):
             return await self._adopt(errand, asker, rows)
         if not thorough:
             return Undecided("It was not looked for everywhere.")
@@ -88,7 +89,9 @@ class ServerProbe:
         everything = await listed_bare(errand, asker)
         if rows := ours(errand, everything):
             return await self._adopt(errand, asker, rows)
-        return Undecided(CELL_DOWN) if hides_some(errand, everything) else Absent()
+        if hides_some(errand, everything):
+            return Undecided(CELL_DOWN)
+        return _absent(marked(errand, (*named, *changed, *everything)))
 
     async def adopt(self, errand: Errand, asker: Asker, resource_id: str) -> Finding:
         """See ``Probe.adopt``; a server of another project or request is never adopted."""
@@ -171,6 +174,16 @@ class ServerProbe:
             return None
         given: str = errand.document["server"].get("adminPass", password(errand.payload.seed))
         return given
+
+
+def _absent(older: list[Row]) -> Finding:
+    """Absent, unless a wrong clock may be why what bears the mark seems to be older."""
+    if not older:
+        return Absent()
+    return Undecided(
+        f"Server {older[0].id} carries this request's mark, and was made before this request was "
+        "sent: its token was used before, or Nova's clock and dedupd's differ by minutes."
+    )
 
 
 def _wanted(server: dict[str, Any]) -> int:

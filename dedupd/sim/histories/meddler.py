@@ -82,25 +82,29 @@ class Meddler:
         self._stage.nova.handle(method, target, [token, _VERSION], body)
 
 
-def make_before(stage: Stage, intents: list[Intent]) -> list[Intent]:
-    """Make what was there before anybody asks dedupd; returns for which there are keypairs.
-
-    These are keypairs of the names that are asked for, and servers that an earlier life of the
-    token made, days ago: their marks are the same.
-    """
-    wanted = list({intent.id: intent for intent in intents}.values())
-    keypairs = [intent for intent in wanted if intent.path == KEYPAIRS]
-    for intent in keypairs:
+def make_keypairs_before(stage: Stage, intents: list[Intent]) -> list[Intent]:
+    """Make keypairs of the wanted names before anybody asks dedupd; returns for which."""
+    wanted = [intent for intent in _each_once(intents) if intent.path == KEYPAIRS]
+    for intent in wanted:
         public_key = intent.document["keypair"].get("public_key", key(2).public_key)
         _make(stage, intent, {"keypair": {"name": intent.name, "public_key": public_key}})
-    for intent in wanted:
+    stage.ledger.before = len(stage.nova.ledger)
+    return wanted
+
+
+def make_servers_before(stage: Stage, intents: list[Intent]) -> None:
+    """Make what an earlier life of each token made, days ago: its marks are the same."""
+    for intent in _each_once(intents):
         if intent.path == SERVERS:
             _make(stage, intent, {"server": intent.document["server"] | intent.mark})
     for server in stage.nova.world.servers.values():
         server.created = server.updated = server.scheduled = server.launched = LONG_AGO
         stage.ledger.earlier.add(server.id)
     stage.ledger.before = len(stage.nova.ledger)
-    return keypairs
+
+
+def _each_once(intents: list[Intent]) -> list[Intent]:
+    return list({intent.id: intent for intent in intents}.values())
 
 
 def _make(stage: Stage, intent: Intent, document: Any) -> None:

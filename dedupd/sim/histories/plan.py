@@ -57,7 +57,7 @@ class Plan:
     care: Care | None
     """Of what kind an operator is at work, if any."""
     preexisting: bool
-    """Whether keypairs of the wanted names, and servers of earlier lives, were there before."""
+    """Whether keypairs of the wanted names were there before."""
     fates: tuple[Fate, ...]
     """What becomes of those that are not of the healthy core, in turn."""
     pause_exponent: float
@@ -70,6 +70,8 @@ class Plan:
     """For how many seconds it goes on when everything has ended, before the faults end."""
     strangers: int = 0
     """How many clients know of no tokens."""
+    reused: bool = False
+    """Whether the tokens were used before, so long ago that their tombstones have expired."""
 
 
 INTENSITY = 2.4
@@ -77,6 +79,9 @@ INTENSITY = 2.4
 
 STRANGERS = (0, 0, 0, 0, 0, 0, 0, 1)
 """How many clients know of no tokens: one of these."""
+
+REUSED = 0.1
+"""How likely the tokens of a history were used before."""
 
 SETTLE_SECONDS = 11.0
 SPREAD_SECONDS = 5.0
@@ -124,6 +129,7 @@ def plan(
         meddles=chance.random() < emphasis.meddles,
         haste=emphasis.haste,
         strangers=_strangers(seed),
+        reused=random.Random(f"{seed} reused").random() < REUSED,
         care=_care(seed, emphasis),
         preexisting=chance.random() < emphasis.preexisting,
         fates=tuple(chance.choice(list(Fate)) for _ in range(3)),

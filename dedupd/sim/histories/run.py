@@ -20,7 +20,7 @@ from dedupd.sim.histories.invariants import violations
 from dedupd.sim.histories.ledger import Post
 from dedupd.sim.histories.logs import unexpected
 from dedupd.sim.histories.loop import Condition, Spinning, VirtualLoop
-from dedupd.sim.histories.meddler import Meddler, make_before
+from dedupd.sim.histories.meddler import Meddler, make_keypairs_before, make_servers_before
 from dedupd.sim.histories.operators import Care, Operator
 from dedupd.sim.histories.plan import INTENSITY, Mode, Plan, plan
 from dedupd.sim.histories.programs import FrontProgram, WorkerProgram
@@ -152,7 +152,9 @@ class _Play:
         for node in self.stage.nodes.values():
             node.start()
         wanted = [intent for intent, _ in plan.callers]
-        before = make_before(self.stage, wanted) if plan.preexisting else []
+        before = make_keypairs_before(self.stage, wanted) if plan.preexisting else []
+        if plan.reused:
+            make_servers_before(self.stage, wanted)
         operator = None if plan.care is None else self._operator(plan.care, wanted)
         for number in range(plan.strangers):
             name = f"{NAME}-{number}"

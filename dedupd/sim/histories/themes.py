@@ -46,7 +46,7 @@ class Emphasis:
     haste: float = 1.0
     """How much quicker that one is, and how much fonder of taking marks away."""
     preexisting: float = 0.1
-    """How likely keypairs of the wanted names, and servers of earlier lives, are there before."""
+    """How likely keypairs of the wanted names are there before."""
     cancels: float = 0.04
     """How likely a caller cancels."""
     asks: float = 0.08
