@@ -27,7 +27,12 @@ MAX_METADATA = 128
 """Nova's default quota metadata_items: one item more and a good request would be refused."""
 
 TAG_PREFIX = "dedupd."
+BIRTH_PREFIX = "dedupd.birth."
 METADATA_KEY = "dedupd:id"
+METADATA_BIRTH = "dedupd:birth"
+"""A mark has two parts: which request, and which life of its token. A token may be used again when
+its tombstone has ended, or it was forgotten: what was made before is not the new request's."""
+
 ASKING = Microversion(2, 69)
 """Tags and metadata in every row; in a bare listing, the servers of a cell that is down too."""
 
@@ -74,37 +79,40 @@ def server_of(body: Any) -> dict[str, Any] | None:
 
 def mark(errand: Errand, server: dict[str, Any]) -> dict[str, Any]:
     """The member of the body that marks it; empty where there is no room for a mark."""
+    id_, birth = errand.record.id, errand.record.birth
     if _tagged(errand, server):
-        return {"tags": [*server.get("tags", []), TAG_PREFIX + errand.record.id]}
+        return {"tags": [*server.get("tags", []), TAG_PREFIX + id_, BIRTH_PREFIX + birth]}
     metadata = server.get("metadata", {})
-    if not isinstance(metadata, dict) or len(metadata) >= MAX_METADATA:
+    if not isinstance(metadata, dict) or len(metadata) > MAX_METADATA - 2:
         return {}
-    return {"metadata": metadata | {METADATA_KEY: errand.record.id}}
+    return {"metadata": metadata | {METADATA_KEY: id_, METADATA_BIRTH: birth}}
 
 
 def _tagged(errand: Errand, server: dict[str, Any]) -> bool:
     tags = server.get("tags", [])
-    return errand.effective >= TAGS_SINCE and isinstance(tags, list) and len(tags) < MAX_TAGS
-
-
-def marked(errand: Errand, rows: Iterable[Row]) -> list[Row]:
-    """Never trust a filter: only rows that carry the mark."""
-    mark = errand.record.id
-    return [
-        row
-        for row in rows
-        if TAG_PREFIX + mark in row.tags or row.metadata.get(METADATA_KEY) == mark
-    ]
+    return errand.effective >= TAGS_SINCE and isinstance(tags, list) and len(tags) <= MAX_TAGS - 2
 
 
 def ours(errand: Errand, rows: Iterable[Row]) -> list[Row]:
-    """Those that carry the mark and were made since the first send.
+    """Never trust a filter: only rows that carry the mark."""
+    id_, birth = errand.record.id, errand.record.birth
+    tags, items = (
+        {TAG_PREFIX + id_, BIRTH_PREFIX + birth},
+        {(METADATA_KEY, id_), (METADATA_BIRTH, birth)},
+    )
+    return [row for row in rows if tags <= {*row.tags} or items <= row.metadata.items()]
 
-    The token may have been used before, and its tombstone have ended: what an older request made
-    bears the same mark, and is neither this one's effect nor a second one of it.
-    """
-    since = _timestamp(_earliest(errand))
-    return [row for row in marked(errand, rows) if row.created >= since]
+
+def half_marked(errand: Errand, rows: Iterable[Row]) -> list[Row]:
+    """Rows that name this request and no life of its token: somebody took half of a mark away."""
+    id_ = errand.record.id
+    return [
+        row
+        for row in rows
+        if (TAG_PREFIX + id_ in row.tags or row.metadata.get(METADATA_KEY) == id_)
+        and METADATA_BIRTH not in row.metadata
+        and not any(tag.startswith(BIRTH_PREFIX) for tag in row.tags)
+    ]
 
 
 def is_marked(row: Row) -> bool:

@@ -25,12 +25,12 @@ from dedupd.cloud.probes.server_rows import (
     ASKING,
     Row,
     complete_filter,
+    half_marked,
     hides_some,
     is_marked,
     listed,
     listed_bare,
     mark,
-    marked,
     may_be_ours,
     order,
     ours,
@@ -91,7 +91,9 @@ class ServerProbe:
             return await self._adopt(errand, asker, rows)
         if hides_some(errand, everything):
             return Undecided(CELL_DOWN)
-        return _absent(marked(errand, (*named, *changed, *everything)))
+        if half := half_marked(errand, (*named, *changed, *everything)):
+            return Undecided(f"Server {half[0].id} carries a part of this request's mark only.")
+        return Absent()
 
     async def adopt(self, errand: Errand, asker: Asker, resource_id: str) -> Finding:
         """See ``Probe.adopt``; a server of another project or request is never adopted."""
@@ -102,8 +104,8 @@ class ServerProbe:
             return Absent()
         if is_marked(row) and not ours(errand, [row]):
             return Undecided(
-                f"Server {row.id} carries the mark of another request, or was made before this "
-                "one was sent, when its token had been used before."
+                f"Server {row.id} carries the mark of another request, or of an earlier one with "
+                "this token."
             )
         return await self._adopt(errand, asker, [row])
 
@@ -174,16 +176,6 @@ class ServerProbe:
             return None
         given: str = errand.document["server"].get("adminPass", password(errand.payload.seed))
         return given
-
-
-def _absent(older: list[Row]) -> Finding:
-    """Absent, unless a wrong clock may be why what bears the mark seems to be older."""
-    if not older:
-        return Absent()
-    return Undecided(
-        f"Server {older[0].id} carries this request's mark, and was made before this request was "
-        "sent: its token was used before, or Nova's clock and dedupd's differ by minutes."
-    )
 
 
 def _wanted(server: dict[str, Any]) -> int:

@@ -49,10 +49,10 @@ class Intent:
 
     @property
     def mark(self) -> dict[str, Any]:
-        """The member of a server's body that marks it as this request's."""
+        """The member of a server's body that marks it as an earlier life's of this request."""
         if self.version == "2.96":
-            return {"tags": [f"dedupd.{self.id}"]}
-        return {"metadata": {"dedupd:id": self.id}}
+            return {"tags": [f"dedupd.{self.id}", "dedupd.birth.long-ago"]}
+        return {"metadata": {"dedupd:id": self.id, "dedupd:birth": "long-ago"}}
 
     @property
     def generates(self) -> bool:

@@ -20,6 +20,7 @@ DRAWN = ssh_key.generate()
 SEED = b"0123456789abcdef"
 SERVICE = "dedupd:service:admin"
 MARK = "0" * 31 + "1"
+BIRTH = "b1"
 
 
 class ServiceUser:
@@ -96,7 +97,7 @@ def errand_of(
     reading = routes.read(path, call.headers, call.body)
     known: dict[str, Any] = {
         "id": mark,
-        "birth": "b1",
+        "birth": BIRTH,
         "project_id": project,
         "user_id": user,
         "route": reading.route.name,
