@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -36,13 +38,23 @@ def main() -> int:
     if options.show is not None:
         return _show(console, options.show, options.intensity)
     checkpoint = _begun(options)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), _progress(console) as progress:
+        _run(options, checkpoint, progress)
+    _report(console, checkpoint, options.processes)
+    for seed, _ in checkpoint.tally.failed[: options.shrink]:
+        _show(console, seed, options.intensity)
+    return 1 if checkpoint.tally.failures else 0
+
+
+def _run(options: argparse.Namespace, checkpoint: Checkpoint, progress: Progress) -> None:
+    """Go on from the checkpoint; what is done by then is saved, however this ends."""
     began = time.monotonic() - checkpoint.seconds
-    with _progress(console) as progress:
-        task = progress.add_task("histories", total=checkpoint.last - checkpoint.first)
-        saved = 0.0
-        for part in campaign.parts(
-            checkpoint.next, checkpoint.last, options.processes, options.intensity
-        ):
+    task = progress.add_task("histories", total=checkpoint.last - checkpoint.first)
+    saved = 0.0
+    parts = campaign.parts(checkpoint.next, checkpoint.last, options.processes, options.intensity)
+    try:
+        for part in parts:
             checkpoint.tally.add(part)
             checkpoint.next += part.histories
             checkpoint.seconds = time.monotonic() - began
@@ -50,12 +62,10 @@ def main() -> int:
             if options.file and time.monotonic() - saved > SAVE_SECONDS:
                 tally.save(options.file, checkpoint)
                 saved = time.monotonic()
-    if options.file:
-        tally.save(options.file, checkpoint)
-    _report(console, checkpoint, options.processes)
-    for seed, _ in checkpoint.tally.failed[: options.shrink]:
-        _show(console, seed, options.intensity)
-    return 1 if checkpoint.tally.failures else 0
+    finally:
+        parts.close()
+        if options.file:
+            tally.save(options.file, checkpoint)
 
 
 def _options() -> argparse.Namespace:
@@ -95,7 +105,7 @@ def _report(console: Console, checkpoint: Checkpoint, processes: int) -> None:
     done = checkpoint.tally
     rate = done.histories / checkpoint.seconds if checkpoint.seconds else 0.0
     console.print(
-        f"{done.histories} histories (seeds {checkpoint.first} to {checkpoint.last - 1}), "
+        f"{done.histories} histories (seeds {checkpoint.first} to {checkpoint.next - 1}), "
         f"{done.failures} violated an invariant; {rate:.0f} a second in {processes} processes, "
         f"{done.struck / max(1, done.histories):.1f} faults and "
         f"{done.virtual_seconds / max(1, done.histories):.1f} virtual seconds each."

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+import signal
+from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 
@@ -14,11 +15,19 @@ BLOCK = 200
 """Histories that a process runs at a time."""
 
 
-def parts(first: int, last: int, processes: int, intensity: float) -> Iterator[Tally]:
-    """The sums of one block after the other, so that what is done is the seeds up to some one."""
+def parts(first: int, last: int, processes: int, intensity: float) -> Generator[Tally]:
+    """The sums of one block after the other, so that what is done is the seeds up to some one.
+
+    Where nobody wants more of them, the processes end with the blocks they are at; an interruption
+    from the terminal is for the caller alone.
+    """
     starts = iter(range(first, last, BLOCK))
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    ignoring = (signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(
+        processes, mp_context=context, initializer=signal.signal, initargs=ignoring
+    )
+    try:
 
         def submitted(number: int) -> list[Future[Tally]]:
             return [
@@ -30,3 +39,5 @@ def parts(first: int, last: int, processes: int, intensity: float) -> Iterator[T
         while waiting:
             yield waiting.pop(0).result()
             waiting += submitted(1)
+    finally:
+        pool.shutdown(cancel_futures=True)
