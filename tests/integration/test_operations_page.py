@@ -17,7 +17,7 @@ from tests.integration.site import wait_until
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 PERSON = "operator"
-"""In the place of the page's user, whose name the RabbitMQ of the tests has given away."""
+"""In the place of the page's user, whose name is taken in the RabbitMQ of the tests."""
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@
 5. Nothing is replayed across projects; no secret goes to another user.
 6. Nothing in SENDING or UNKNOWN is sent again before a look that began after the settle time found
    nothing. (Seen while it happens: ``ledger.py``.)
+7. What has no token reaches Nova once at most. (``strangers.py``.)
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def make_keypairs_before(stage: Stage, intents: list[Intent]) -> list[Intent]:
 
 
 def make_servers_before(stage: Stage, intents: list[Intent]) -> None:
-    """Make what an earlier life of each token made, days ago: its marks are the same."""
+    """Make what an earlier life of each token made, days ago: marked with the same id."""
     for intent in _each_once(intents):
         if intent.path == SERVERS:
             _make(stage, intent, {"server": intent.document["server"] | intent.mark})
