@@ -260,7 +260,9 @@ class TestSwap:
 class TestBegin:
     """A first send begins from what the claim was heard to be, without a look."""
 
-    WORKER = Worker("w1", "host", 1, NOW + 10)
+    LEASE_SECONDS = 600.0
+    """Longer than any test takes: etcd's own clock counts, too."""
+    WORKER = Worker("w1", "host", 1, NOW + LEASE_SECONDS)
 
     async def begun(self, store: Store, claimed: Record, worker: str = "w1") -> Stored | None:
         return await store.begin(claimed, request.begin_send(claimed, worker, NOW, 120), worker)
@@ -366,7 +368,7 @@ class TestBegin:
         self, store: Store, clock: Clock, worker: str
     ) -> None:
         claim = await claimed(store)
-        await clock.elapse(11)
+        await clock.elapse(self.LEASE_SECONDS + 1)
         assert await self.begun(store, claim, worker) is None
         assert await stored(store, claim) == Stored(claim, b"payload")
 
