@@ -13,11 +13,11 @@ from dedupd.request import Record, State
 from dedupd.seal import Keys
 from dedupd.sealed import open_answer
 from dedupd.store.memory import MemoryStore
+from tests.contract.stores import NOW, make_record
 from tests.unit.site import Site
 
 VIRTUAL_TIME = True
 
-NOW = 1_800_000_000.0
 KEYS = Keys(b"i" * 32, {1: b"s" * 32})
 
 
@@ -33,18 +33,7 @@ def desk_at(store: MemoryStore, told: list[str]) -> Desk:
 
 
 async def claimed(store: MemoryStore) -> Record:
-    record = Record(
-        id="0123456789abcdef" * 2,
-        birth="b1",
-        project_id="p1",
-        user_id="u1",
-        route="server create",
-        path="/v2.1/servers",
-        fingerprint=b"",
-        parts={},
-        created_at=NOW,
-    )
-    _, stored = await store.claim(record, b"payload")
+    _, stored = await store.claim(make_record(), b"payload")
     return stored.record
 
 

@@ -210,6 +210,18 @@ async def begun(store: Store, claim: Record) -> Stored | None:
     return await store.begin(heard, sending(heard), "w1")
 
 
+Beginning = asyncio.Task[Stored | None]
+
+
+async def lost_begin(store: EtcdStore, proxy: Proxy) -> tuple[Record, Beginning]:
+    """A claim, and a begin of it that has got lost on its way to etcd."""
+    claim = await claimed(store)
+    proxy.lose(Mode.LOSE_REQUESTS)
+    beginning = asyncio.create_task(begun(store, claim))
+    await proxy.lost.wait()
+    return claim, beginning
+
+
 @pytest.mark.usefixtures("lease")
 async def test_a_begin_whose_answer_is_lost(
     store: EtcdStore, direct: EtcdStore, proxy: Proxy
@@ -228,10 +240,7 @@ async def test_a_begin_whose_answer_is_lost(
 async def test_a_begin_that_is_lost_itself_is_sent_again(
     store: EtcdStore, direct: EtcdStore, proxy: Proxy
 ) -> None:
-    claim = await claimed(store)
-    proxy.lose(Mode.LOSE_REQUESTS)
-    beginning = asyncio.create_task(begun(store, claim))
-    await proxy.lost.wait()
+    claim, beginning = await lost_begin(store, proxy)
     proxy.cut()
     assert await beginning == (await direct.read([claim.id]))[claim.id]
 
@@ -255,10 +264,7 @@ async def test_a_begin_that_others_have_followed_is_left_to_its_caller(
 async def test_a_begin_does_not_take_another_s_for_its_own(
     store: EtcdStore, direct: EtcdStore, proxy: Proxy
 ) -> None:
-    claim = await claimed(store)
-    proxy.lose(Mode.LOSE_REQUESTS)
-    beginning = asyncio.create_task(begun(store, claim))
-    await proxy.lost.wait()
+    claim, beginning = await lost_begin(store, proxy)
     assert await begun(direct, claim) is not None
     proxy.cut()
     with pytest.raises(StoreUnavailable, match="nobody can tell"):
@@ -269,10 +275,7 @@ async def test_a_begin_does_not_take_another_s_for_its_own(
 async def test_a_begin_of_another_life_is_left_to_its_caller(
     store: EtcdStore, direct: EtcdStore, proxy: Proxy
 ) -> None:
-    claim = await claimed(store)
-    proxy.lose(Mode.LOSE_REQUESTS)
-    beginning = asyncio.create_task(begun(store, claim))
-    await proxy.lost.wait()
+    claim, beginning = await lost_begin(store, proxy)
     assert await direct.forget(claim)
     new, _ = await direct.claim(make_record(birth="b2"), b"theirs")
     assert new
@@ -284,10 +287,7 @@ async def test_a_begin_of_another_life_is_left_to_its_caller(
 async def test_a_begin_by_a_worker_whose_lease_has_ended_is_none_even_in_doubt(
     store: EtcdStore, direct: EtcdStore, proxy: Proxy
 ) -> None:
-    claim = await claimed(store)
-    proxy.lose(Mode.LOSE_REQUESTS)
-    beginning = asyncio.create_task(begun(store, claim))
-    await proxy.lost.wait()
+    claim, beginning = await lost_begin(store, proxy)
     proxy.cut()
     assert await beginning is None
     assert (await direct.read([claim.id]))[claim.id].record == claim
