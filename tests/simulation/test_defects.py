@@ -7,6 +7,7 @@ import pytest
 from dedupd.sim.histories.run import run
 from dedupd.sim.histories.themes import Theme
 from tests.simulation.defects import DEFECTS
+from tests.simulation.regressions import kept, load
 
 MAX_SEEDS = 600
 
@@ -21,7 +22,6 @@ FOCUS = {
 }
 """The theme whose histories are made for a defect, where those of any theme show it too rarely."""
 
-
 PINNED = {"what a living owner lets lie is left to it"}
 """What chance shows once in some ten thousand histories: see ``test_regressions.py``."""
 
@@ -32,3 +32,7 @@ def test_a_defect_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     DEFECTS[name](monkeypatch)
     focus = FOCUS.get(name)
     assert any(run(seed, focus=focus).violations for seed in range(MAX_SEEDS)), name
+
+
+def test_what_chance_does_not_show_is_kept() -> None:
+    assert {load(path).defect for path in kept()} >= PINNED

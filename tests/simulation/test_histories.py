@@ -10,6 +10,9 @@ from dedupd.sim.histories.run import run
 from dedupd.sim.histories.shrink import shrunk, told
 from dedupd.sim.histories.tally import Tally
 
+pytestmark = pytest.mark.timeout(900)
+"""Seconds: whichever test comes first runs all histories."""
+
 SEEDS = 3000
 PROCESSES = 2
 
@@ -29,14 +32,12 @@ def failure(histories: Tally) -> str:
     return told(shrunk(run(seed)))
 
 
-@pytest.mark.timeout(900)
 def test_no_invariant_is_violated(histories: Tally) -> None:
     assert histories.histories == SEEDS
     assert not histories.failures, failure(histories)
     assert histories.struck / SEEDS >= 30
 
 
-@pytest.mark.timeout(900)
 def test_faults_strike_in_every_state_that_they_can(histories: Tally) -> None:
     assert [pair for pair in histories.missing() if pair not in coverage.AIMED] == []
 
