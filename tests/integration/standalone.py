@@ -24,7 +24,6 @@ _LOG_LINES = 200
 
 QUICK = {
     "auth.strategy": "noauth",
-    "api.hold_seconds": "110",
     "nova.connect_timeout": "2",
     "nova.send_timeout": "6",
     "nova.settle_seconds": "6",
@@ -36,8 +35,7 @@ QUICK = {
 }
 """Seconds that a test can wait, with room for a machine that is busy with other tests.
 
-Callers, and dedupd with a Nova that is slow to answer, are patient: what a test says of giving up,
-it sets itself.
+With a Nova that is slow to answer dedupd is patient: what a test says of giving up, it sets itself.
 """
 
 RUNNING: set[Standalone] = set()

@@ -129,8 +129,8 @@ def test_of_a_queue_of_which_only_the_name_is_left_the_worker_says_so(scene: Sce
     scene.site.engines.rabbitmq.mute(scene.site.queue)
     worker.launch()
     wait_until_listening(worker)
-    assert readiness(front)[0] == 200
     assert readiness(worker)[0] == 503
+    assert readiness(front)[0] == 200
     worker.wait_until_ready()
     assert "is there but serves nobody" in worker.log()
     assert scene.post(front, "after").status == 202

@@ -15,6 +15,9 @@ from tests.contract.queues import Inbox, queue_settings, request_id
 from tests.engines.rabbitmq import PASSWORD, RabbitMQ
 from tests.integration.site import wait_until
 
+pytestmark = pytest.mark.timeout(300)
+"""Seconds: RabbitMQ has that long to start on a machine that is busy with other tests."""
+
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 PERSON = "operator"
 """In the place of the page's user, whose name is taken in the RabbitMQ of the tests."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SECONDS = 120.0
+SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.integration.front import Front
-from tests.nova.call import Answer
+from tests.nova.call import SECONDS, Answer
 from tests.nova.cloud import RealNova, Row
 
 SERVERS = "/v2.1/servers"
@@ -157,6 +157,8 @@ class Sender:
     nova: RealNova
     project: str = field(default_factory=lambda: uuid.uuid4().hex)
     user: str = field(default_factory=lambda: f"user-{uuid.uuid4().hex[:12]}")
+    seconds: float = SECONDS
+    """How long it waits for an answer."""
 
     @property
     def token(self) -> str:
@@ -179,6 +181,7 @@ class Sender:
             client_token=client_token,
             microversion=kind.microversion,
             headers=headers,
+            seconds=self.seconds,
         )
 
     def post_all(

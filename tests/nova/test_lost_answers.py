@@ -27,6 +27,9 @@ from tests.nova.posts import (
 pytestmark = pytest.mark.timeout(400)
 """Seconds: Nova carries twenty requests out at once here, and each may be looked for in it."""
 
+HOLD_SECONDS = 110
+"""For as long a caller is held: one create has taken a minute there, beside other work."""
+
 AFTER = ("drop-after", "503-after", "500-after", "delay-after")
 BEFORE = ("drop-before", "503-before")
 REQUEST_IDS = ("x-openstack-request-id", "x-compute-request-id")
@@ -53,12 +56,13 @@ def front(
 ) -> Front:
     """One that gives up an answer after 6 s, and believes after 6 more that nothing is coming."""
     arrangement, settings = request.param
-    return start_arranged_for_module(arrangement, _worker_nova.url, settings)
+    held = {"api.hold_seconds": f"{HOLD_SECONDS}"}
+    return start_arranged_for_module(arrangement, _worker_nova.url, settings | held)
 
 
 @pytest.fixture
 def sender(front: Front, real_nova: RealNova) -> Iterator[Sender]:
-    sender = Sender(front, real_nova)
+    sender = Sender(front, real_nova, seconds=HOLD_SECONDS + 10.0)
     yield sender
     sender.clean_up()
 
@@ -66,8 +70,9 @@ def sender(front: Front, real_nova: RealNova) -> Iterator[Sender]:
 @pytest.fixture(scope="module")
 def usual(_worker_nova: RealNova, start_arranged_for_module: StartArranged) -> dict[str, Form]:
     """The form of every kind's answer when nothing is lost, however long Nova takes."""
-    patient = start_arranged_for_module(ONE_PROCESS, _worker_nova.url, {"nova.send_timeout": "60"})
-    sender = Sender(patient, _worker_nova)
+    patience = {"nova.send_timeout": "100", "api.hold_seconds": f"{HOLD_SECONDS}"}
+    patient = start_arranged_for_module(ONE_PROCESS, _worker_nova.url, patience)
+    sender = Sender(patient, _worker_nova, seconds=HOLD_SECONDS + 10.0)
     answers = sender.post_all(KINDS, f"usual-{uuid.uuid4().hex[:8]}-")
     sender.clean_up()
     return {kind: sender.form(answer) for kind, answer in answers.items()}

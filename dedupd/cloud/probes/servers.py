@@ -96,13 +96,16 @@ class ServerProbe:
         return Absent()
 
     async def adopt(self, errand: Errand, asker: Asker, resource_id: str) -> Finding:
-        """See ``Probe.adopt``; a server of another project or request is never adopted."""
+        """See ``Probe.adopt``; a server of another project or request is never adopted.
+
+        One with half a mark is, on the word of who names it.
+        """
         if server_of(errand.document) is None:
             return Undecided("The request's body names no server.")
         row = await shown(errand, asker, resource_id)
         if row is None or row.tenant_id != errand.record.project_id:
             return Absent()
-        if is_marked(row) and not ours(errand, [row]):
+        if is_marked(row) and not (ours(errand, [row]) or half_marked(errand, [row])):
             return Undecided(
                 f"Server {row.id} carries the mark of another request, or of an earlier one with "
                 "this token."

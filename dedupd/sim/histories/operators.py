@@ -122,17 +122,17 @@ class Operator:
         doubtful_since = record.sending.ended_at or record.sending.send_deadline
         if self._node.clock() < doubtful_since + QUICKEST_SECONDS:
             return
-        self._ledger.careless[intent.id] += 1
         made = made_by(self._node.stage, intent).surviving
-        match self._chance.choice(("fail", "send again", "adopt", "forget")):
-            case "fail":
-                await deeds.fail(self._desk, record)
-            case "send again":
-                await deeds.send_again(self._desk, record)
-            case "adopt" if made:
-                await self._adopt(record, self._chance.choice(made))
-            case _:
-                await self._forget(record)
+        deed = self._chance.choice(("fail", "send again", "adopt", "forget"))
+        if deed == "forget" or (deed == "adopt" and not made):
+            await self._forget(record)  # counted when it is done
+            return
+        self._ledger.careless[intent.id] += 1
+        if deed == "adopt":
+            await self._adopt(record, self._chance.choice(made))
+        else:
+            settle = deeds.fail if deed == "fail" else deeds.send_again
+            await settle(self._desk, record)
 
     async def _adopt(self, record: Record, resource_id: str) -> None:
         stored = await self._desk.find_unknown(record.id)

@@ -266,6 +266,7 @@ class TestLook:
         finding = await looked(site, errand)
         assert isinstance(finding, Undecided)
         assert name in finding.reason
+        assert found_id(await ServerProbe().adopt(errand, asker_of(site, errand), name)) == name
 
     @pytest.mark.parametrize("what", ERRANDS)
     async def test_on_any_page(self, site: Site, what: dict[str, Any]) -> None:
