@@ -314,8 +314,8 @@ class Visit:
         """What is told of a request that left nothing behind: not even a status to ask for."""
         self._record = None
         return Unavailable(
-            "The request that was waited for had no effect and was released; repeat with the same "
-            "token."
+            "The request that was waited for is not stored any more: it had no effect and was "
+            "released, or an operator has forgotten it. Repeat with the same token."
         )
 
 

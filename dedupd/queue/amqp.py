@@ -157,7 +157,7 @@ class AmqpBroker(Broker):
             Message(
                 request_id.encode(),
                 delivery_mode=PERSISTENT,
-                application_headers=hint.headers(claimed),
+                application_headers=hint.headers(claimed, self._channel.connection.frame_max // 2),
             ),
         )
 

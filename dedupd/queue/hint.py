@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from dedupd.exchange import NOT_JSON
 from dedupd.request import Record, State
 
 HEADER = "claimed"
@@ -22,12 +23,12 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
 
 
-def headers(claimed: Record | None) -> dict[str, bytes]:
-    """What a message carries beside the id."""
+def headers(claimed: Record | None, most: int = MOST_BYTES) -> dict[str, bytes]:
+    """What a message carries beside the id; nothing where that exceeds ``most`` bytes."""
     if claimed is None:
         return {}
     coded = _encode(msgspec.structs.replace(claimed, version=0))
-    return {HEADER: coded} if len(coded) <= MOST_BYTES else {}
+    return {HEADER: coded} if len(coded) <= min(most, MOST_BYTES) else {}
 
 
 def claimed(request_id: str, headers: Mapping[str, Any] | None) -> Record | None:
@@ -37,6 +38,6 @@ def claimed(request_id: str, headers: Mapping[str, Any] | None) -> Record | None
         return None
     try:
         record = _decode(coded)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
     return record if record.id == request_id and record.state is State.QUEUED else None

@@ -108,7 +108,12 @@ class Opener:
         return job
 
     def unread(self, claimed: Record) -> Job | None:
-        """The job of what was claimed; None: Nova is asked before the first send, so read it."""
+        """The job of what was claimed; None: it must be read.
+
+        Nova is asked before the first send; or nobody here could have claimed this.
+        """
+        if claimed.route not in routes.BY_NAME:
+            return None
         job = self._job(claimed)
         return None if job.probe is not None and job.probe.existed is not None else job
 

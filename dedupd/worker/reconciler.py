@@ -25,7 +25,8 @@ from dedupd.worker.lease import Lease
 
 LOG = log.getLogger(__name__)
 
-NOT_TOLD = "Nova cannot be asked (%s)."
+NOT_TOLD = "Nova cannot be asked."
+"""What went wrong is in the log: it may name what callers must not know."""
 NO_PROBE = "Its answer was lost, and no probe can tell whether it took effect (route: %s)."
 
 
@@ -117,7 +118,7 @@ class Reconciler:
         if isinstance(finding, Found):
             alone = await self._adopt(job, finding) and not _sent_before(job.record)
             return Decision.ENDED if alone else Decision.OVERTAKEN
-        if began < (patient_until if isinstance(finding, CannotAsk) else settled_at):
+        if began < (patient_until if finding is None else settled_at):
             return None
         if isinstance(finding, Absent):
             absent = request.end_attempt(
@@ -125,12 +126,10 @@ class Reconciler:
             )
             job.advance(absent)
             return Decision.SEND_AGAIN
-        if isinstance(finding, CannotAsk):
-            return await self._give_up(job, NOT_TOLD % finding.message.rstrip("."))
-        return await self._give_up(job, finding.reason)
+        return await self._give_up(job, NOT_TOLD if finding is None else finding.reason)
 
-    async def _look(self, job: Job, *, thorough: bool) -> Finding | CannotAsk:
-        """One look, counted; CannotAsk: the cloud did not tell, and this says why."""
+    async def _look(self, job: Job, *, thorough: bool) -> Finding | None:
+        """One look, counted; None: the cloud did not tell."""
         if job.probe is None:
             return Undecided(NO_PROBE % job.record.route)
         try:
@@ -138,7 +137,7 @@ class Reconciler:
         except CannotAsk as error:
             LOG.warning("%s: cannot look: %s", job.record.id, error)
             self._metrics.findings.labels("cannot-ask").inc()
-            return error
+            return None
         self._metrics.findings.labels(type(finding).__name__.lower()).inc()
         return finding
 

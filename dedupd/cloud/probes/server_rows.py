@@ -27,12 +27,7 @@ MAX_METADATA = 128
 """Nova's default quota metadata_items: one item more and a good request would be refused."""
 
 TAG_PREFIX = "dedupd."
-BIRTH_PREFIX = "dedupd.birth."
 METADATA_KEY = "dedupd:id"
-METADATA_BIRTH = "dedupd:birth"
-"""A mark has two parts: which request, and which life of its token. A token may be used again when
-its tombstone has ended, or it was forgotten: what was made before is not the new request's."""
-
 ASKING = Microversion(2, 69)
 """Tags and metadata in every row; in a bare listing, the servers of a cell that is down too."""
 
@@ -79,40 +74,37 @@ def server_of(body: Any) -> dict[str, Any] | None:
 
 def mark(errand: Errand, server: dict[str, Any]) -> dict[str, Any]:
     """The member of the body that marks it; empty where there is no room for a mark."""
-    id_, birth = errand.record.id, errand.record.birth
     if _tagged(errand, server):
-        return {"tags": [*server.get("tags", []), TAG_PREFIX + id_, BIRTH_PREFIX + birth]}
+        return {"tags": [*server.get("tags", []), TAG_PREFIX + errand.record.id]}
     metadata = server.get("metadata", {})
-    if not isinstance(metadata, dict) or len(metadata) > MAX_METADATA - 2:
+    if not isinstance(metadata, dict) or len(metadata) >= MAX_METADATA:
         return {}
-    return {"metadata": metadata | {METADATA_KEY: id_, METADATA_BIRTH: birth}}
+    return {"metadata": metadata | {METADATA_KEY: errand.record.id}}
 
 
 def _tagged(errand: Errand, server: dict[str, Any]) -> bool:
     tags = server.get("tags", [])
-    return errand.effective >= TAGS_SINCE and isinstance(tags, list) and len(tags) <= MAX_TAGS - 2
+    return errand.effective >= TAGS_SINCE and isinstance(tags, list) and len(tags) < MAX_TAGS
 
 
-def ours(errand: Errand, rows: Iterable[Row]) -> list[Row]:
+def marked(errand: Errand, rows: Iterable[Row]) -> list[Row]:
     """Never trust a filter: only rows that carry the mark."""
-    id_, birth = errand.record.id, errand.record.birth
-    tags, items = (
-        {TAG_PREFIX + id_, BIRTH_PREFIX + birth},
-        {(METADATA_KEY, id_), (METADATA_BIRTH, birth)},
-    )
-    return [row for row in rows if tags <= {*row.tags} or items <= row.metadata.items()]
-
-
-def half_marked(errand: Errand, rows: Iterable[Row]) -> list[Row]:
-    """Rows that name this request and no life of its token: somebody took half of a mark away."""
-    id_ = errand.record.id
+    mark = errand.record.id
     return [
         row
         for row in rows
-        if (TAG_PREFIX + id_ in row.tags or row.metadata.get(METADATA_KEY) == id_)
-        and METADATA_BIRTH not in row.metadata
-        and not any(tag.startswith(BIRTH_PREFIX) for tag in row.tags)
+        if TAG_PREFIX + mark in row.tags or row.metadata.get(METADATA_KEY) == mark
     ]
+
+
+def ours(errand: Errand, rows: Iterable[Row]) -> list[Row]:
+    """Those that carry the mark and were made since the first send, by this user.
+
+    The token may have been used before, and its tombstone have ended: what an older request made
+    bears the same mark, and is neither this one's effect nor a second one of it.
+    """
+    since, user_id = _timestamp(_earliest(errand)), errand.record.user_id
+    return [row for row in marked(errand, rows) if row.created >= since and row.user_id == user_id]
 
 
 def is_marked(row: Row) -> bool:

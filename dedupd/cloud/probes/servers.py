@@ -25,12 +25,12 @@ from dedupd.cloud.probes.server_rows import (
     ASKING,
     Row,
     complete_filter,
-    half_marked,
     hides_some,
     is_marked,
     listed,
     listed_bare,
     mark,
+    marked,
     may_be_ours,
     order,
     ours,
@@ -91,24 +91,19 @@ class ServerProbe:
             return await self._adopt(errand, asker, rows)
         if hides_some(errand, everything):
             return Undecided(CELL_DOWN)
-        if half := half_marked(errand, (*named, *changed, *everything)):
-            return Undecided(f"Server {half[0].id} carries a part of this request's mark only.")
-        return Absent()
+        return _absent(marked(errand, (*named, *changed, *everything)))
 
     async def adopt(self, errand: Errand, asker: Asker, resource_id: str) -> Finding:
-        """See ``Probe.adopt``; a server of another project or request is never adopted.
-
-        One with half a mark is, on the word of who names it.
-        """
+        """See ``Probe.adopt``; a server of another project or request is never adopted."""
         if server_of(errand.document) is None:
             return Undecided("The request's body names no server.")
         row = await shown(errand, asker, resource_id)
         if row is None or row.tenant_id != errand.record.project_id:
             return Absent()
-        if is_marked(row) and not (ours(errand, [row]) or half_marked(errand, [row])):
+        if is_marked(row) and not ours(errand, [row]):
             return Undecided(
-                f"Server {row.id} carries the mark of another request, or of an earlier one with "
-                "this token."
+                f"Server {row.id} carries the mark of another request, or was made by another user "
+                "or before this one was sent, when its token had been used before."
             )
         return await self._adopt(errand, asker, [row])
 
@@ -179,6 +174,16 @@ class ServerProbe:
             return None
         given: str = errand.document["server"].get("adminPass", password(errand.payload.seed))
         return given
+
+
+def _absent(older: list[Row]) -> Finding:
+    """Absent, unless something bears the mark: a wrong clock may be why it seems to be older."""
+    if not older:
+        return Absent()
+    return Undecided(
+        f"Server {older[0].id} carries this request's mark, and was made by another user or before "
+        "this request was sent: its token was used before, or clocks differ by minutes."
+    )
 
 
 def _wanted(server: dict[str, Any]) -> int:

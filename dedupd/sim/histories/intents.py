@@ -49,10 +49,10 @@ class Intent:
 
     @property
     def mark(self) -> dict[str, Any]:
-        """The member of a server's body that marks it as an earlier life's of this request."""
+        """The member of a server's body that marks it as this request's."""
         if self.version == "2.96":
-            return {"tags": [f"dedupd.{self.id}", "dedupd.birth.long-ago"]}
-        return {"metadata": {"dedupd:id": self.id, "dedupd:birth": "long-ago"}}
+            return {"tags": [f"dedupd.{self.id}"]}
+        return {"metadata": {"dedupd:id": self.id}}
 
     @property
     def generates(self) -> bool:

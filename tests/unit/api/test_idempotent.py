@@ -443,7 +443,7 @@ class TestStillRunning:
             reply = await replied(waiting)
             assert (reply.status, marks(reply)[1]) == (503, "released")
             assert reply.header("link") is None
-            assert "released; repeat with the same token" in reply.message
+            assert "had no effect and was released" in reply.message
         assert site.clock() - began <= 5.1
 
     async def test_who_claims_slowly_is_held_all_the_same(
@@ -1155,7 +1155,7 @@ class TestReleased:
         reply = await replied(waiting)
         assert reply.status == 503
         assert int(reply.header("retry-after") or "") > 0
-        assert "released; repeat with the same token" in reply.message
+        assert "had no effect and was released" in reply.message
         await crew.kill()
 
     async def test_news_of_an_earlier_life_does_not_disturb_a_later_one(

@@ -32,6 +32,13 @@ def test_a_large_one_is_left_out() -> None:
     assert hint.headers(msgspec.structs.replace(RECORD, parts=parts)) == {}
 
 
+def test_what_the_connection_has_no_room_for_is_left_out() -> None:
+    """All headers of a message go in one frame, and a broker may want small ones."""
+    size = len(coded(RECORD))
+    assert hint.headers(RECORD, size)
+    assert hint.headers(RECORD, size - 1) == {}
+
+
 def test_what_a_later_release_adds_is_passed_over() -> None:
     fields = msgspec.msgpack.decode(coded(msgspec.structs.replace(RECORD, owner="w")))
     whole = [*fields, *[None] * (len(Record.__struct_fields__) - len(fields)), "new"]
@@ -53,6 +60,7 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
         {hint.HEADER: "text"},
         {hint.HEADER: b""},
         {hint.HEADER: b"\xc1"},
+        {hint.HEADER: coded(RECORD).replace(RECORD.id.encode(), b"\xff" * 32)},
         {hint.HEADER: coded(RECORD)[:-1]},
         {hint.HEADER: msgspec.msgpack.encode(["only", "some"])},
         {hint.HEADER: coded(make_record(2))},

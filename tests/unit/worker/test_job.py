@@ -107,6 +107,7 @@ class TestBegin:
     ) -> None:
         record = await site.claimed(document, path=path)
         assert (crew.opener.unread(record) is not None) is unread
+        assert crew.opener.unread(msgspec.structs.replace(record, route="made up")) is None
 
     @pytest.mark.parametrize("away", [False, True])
     async def test_what_cannot_be_opened_is_put_back_and_was_never_sent(

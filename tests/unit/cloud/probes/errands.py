@@ -20,7 +20,6 @@ DRAWN = ssh_key.generate()
 SEED = b"0123456789abcdef"
 SERVICE = "dedupd:service:admin"
 MARK = "0" * 31 + "1"
-BIRTH = "b1"
 
 
 class ServiceUser:
@@ -97,7 +96,7 @@ def errand_of(
     reading = routes.read(path, call.headers, call.body)
     known: dict[str, Any] = {
         "id": mark,
-        "birth": BIRTH,
+        "birth": "b1",
         "project_id": project,
         "user_id": user,
         "route": reading.route.name,
