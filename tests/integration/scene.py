@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from dedupd.store.etcd import EtcdStore
 from tests.integration.fleet import Fleet
 from tests.integration.load import SHORT, USER, mishaps, stocked, working
 from tests.integration.simulated import Rule, Simulated
@@ -58,6 +59,17 @@ async def found(look: Callable[[], Awaitable[T]]) -> T:
         while not (what := await look()):  # noqa: ASYNC110 # nor have records
             await asyncio.sleep(0.05)
     return what
+
+
+@asynccontextmanager
+async def opened(site: Site) -> AsyncIterator[EtcdStore]:
+    """Its records, for a test to read."""
+    store = site.store()
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 @dataclass

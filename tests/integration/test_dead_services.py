@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from dedupd.request import Record, Verdict
 from dedupd.store.etcd import EtcdStore
 from tests.integration.load import SLOW
 from tests.integration.proxy import proxy_before
-from tests.integration.scene import LEASE_SECONDS, SETTINGS, Scene, found, progress, until
+from tests.integration.scene import LEASE_SECONDS, SETTINGS, Scene, found, opened, progress, until
 from tests.integration.simulated import Simulated
 from tests.integration.site import Engines, Service, Site
 
@@ -48,16 +47,6 @@ def scene(_scene: Scene) -> Iterator[Scene]:
     """All of it runs, before and after."""
     yield _scene
     _scene.site.restore()
-
-
-@asynccontextmanager
-async def opened(site: Site) -> AsyncIterator[EtcdStore]:
-    store = site.store()
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def id_of(store: EtcdStore, worker: Service) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from dedupd.ports import Store
+from dedupd.request import State
 from tests.integration.load import SLOW, USER
-from tests.integration.scene import OUTAGE_SECONDS, SETTINGS, Scene, found, progress
+from tests.integration.scene import OUTAGE_SECONDS, SETTINGS, Scene, found, opened, progress
 from tests.integration.simulated import Simulated
 from tests.integration.site import Engines, Service, Site
 
@@ -85,10 +88,12 @@ async def test_rabbitmq_hangs_and_etcd_too_before_that_is_noticed(scene: Scene) 
     engines = scene.site.engines
     async with scene.under_load(SLOW):
         await asyncio.to_thread(engines.rabbitmq.pause)
+        paused_at = time.time()
         refusing = asyncio.create_task(nothing_is_done(scene, "both"))
-        await found(lambda: any_is_stored(scene, "both"))
+        async with opened(scene.site) as store:
+            await found(lambda: any_waits(store, paused_at))
         for member in engines.etcd.members[:2]:
-            await asyncio.to_thread(member.pause)
+            member.pause()  # at once: the threads all wait for answers
         names = await refusing
         await asyncio.to_thread(engines.restore)
     await all_goes_on(scene, names)
@@ -101,7 +106,11 @@ async def test_rabbitmq_loses_all(scene: Scene) -> None:
 
 async def nothing_is_done(scene: Scene, series: str) -> list[str]:
     """Every front refuses orders in time, and hands on what has no token; the orders' names."""
-    orders = orders_of(scene, series)
+    orders = {
+        f"{series}-{number}-{turn}": front
+        for number, front in enumerate(scene.site.fronts)
+        for turn in range(ORDERS)
+    }
     refusing = [asyncio.to_thread(is_refused, scene, *order) for order in orders.items()]
     passing = [asyncio.to_thread(passes, front) for front in scene.site.fronts]
     assert all(await asyncio.gather(*refusing, *passing))
@@ -109,24 +118,10 @@ async def nothing_is_done(scene: Scene, series: str) -> list[str]:
     return list(orders)
 
 
-def orders_of(scene: Scene, series: str) -> dict[str, Service]:
-    """The names of a series, which are their tokens too, and the front that each is placed on."""
-    return {
-        f"{series}-{number}-{turn}": front
-        for number, front in enumerate(scene.site.fronts)
-        for turn in range(ORDERS)
-    }
-
-
-async def any_is_stored(scene: Scene, series: str) -> bool:
-    """Whether a front tells of one of them, as it does until it has withdrawn it."""
-    orders = orders_of(scene, series)
-    looks = [asyncio.to_thread(is_stored, front, name) for name, front in orders.items()]
-    return any(await asyncio.gather(*looks))
-
-
-def is_stored(front: Service, name: str) -> bool:
-    return front.call("GET", f"/dedupd/v1/requests/{name}", token=USER).status == 200
+async def any_waits(store: Store, since: float) -> bool:
+    """Whether a request is stored that was claimed since, as it is until its front withdraws it."""
+    pending = await store.pending(1000)
+    return any(record.state is State.QUEUED and record.created_at >= since for record in pending)
 
 
 def is_refused(scene: Scene, name: str, front: Service) -> bool:
