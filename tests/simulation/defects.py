@@ -188,6 +188,16 @@ def _(patch: Patch) -> None:
     patch.setattr(server_rows, "_earliest", long_ago)
 
 
+@defect("a forgotten token's server is told to another user")
+def _(patch: Patch) -> None:
+    def ours(errand: Errand, rows: Iterable[Row]) -> list[Row]:
+        since = server_rows._timestamp(server_rows._earliest(errand))
+        return [row for row in server_rows.marked(errand, rows) if row.created >= since]
+
+    patch.setattr(servers, "ours", ours)
+    patch.setattr(server_rows, "ours", ours)
+
+
 @defect("what a living owner lets lie is left to it")
 def _(patch: Patch) -> None:
     def left_lying(_self: Sweeper, _pending: list[Record], _ours: list[Record]) -> Iterator[Record]:

@@ -22,7 +22,10 @@ FOCUS = {
 }
 """The theme whose histories are made for a defect, where those of any theme show it too rarely."""
 
-PINNED = {"what a living owner lets lie is left to it"}
+PINNED = {
+    "a forgotten token's server is told to another user",
+    "what a living owner lets lie is left to it",
+}
 """What chance shows once in some ten thousand histories: see ``test_regressions.py``."""
 
 
