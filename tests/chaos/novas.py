@@ -88,9 +88,7 @@ class Behind:
 _WORKER = {"worker.lease_seconds": f"{LEASE_SECONDS:g}", "worker.sweep_seconds": "0.5"}
 
 NOVAS = {
-    "simulated": Behind(
-        lambda: Simulated(7), {**SHORT, **_WORKER, "nova.settle_seconds": "10"}, clients=40
-    ),
+    "simulated": Behind(lambda: Simulated(7), {**SHORT, **_WORKER}, clients=40),
     "real": Behind(
         Real,
         {"nova.max_in_flight": "4", "nova.retry_seconds": "60", **_WORKER},

@@ -24,12 +24,16 @@ USER = "demo:demo"
 SHORT = {
     "nova.connect_timeout": "1",
     "nova.send_timeout": "1",
-    "nova.settle_seconds": "3",
+    "nova.settle_seconds": "10",
     "nova.retry_seconds": "60",
     "worker.lease_seconds": "1",
     "worker.sweep_seconds": "0.1",
 }
-"""Seconds in dedupd's configuration; what commits late in MISHAPS does so within LATE of them."""
+"""Seconds in dedupd's configuration; what commits late in MISHAPS does so within LATE of them.
+
+settle_seconds is what dedupd is promised of Nova: what was sent takes effect by then, or never. The
+simulated Nova keeps that on a machine where it has to wait for seconds until it runs at all.
+"""
 
 LATE = 0.5
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dedupd.store.etcd import EtcdStore
+from tests.integration.evidence import told_in_full
 from tests.integration.fleet import Fleet
 from tests.integration.load import SHORT, USER, mishaps, stocked, working
 from tests.integration.simulated import Rule, Simulated
 from tests.integration.site import PATIENCE, Service, Site
-from tests.integration.verdict import Verdict
+from tests.integration.verdict import Effects, Verdict
 from tests.nova.call import Answer
 
 T = TypeVar("T")
@@ -105,7 +106,11 @@ class Scene:
         await fleet.repeat_all(CLIENTS)
         verdict = await asyncio.to_thread(Verdict.of, fleet, self.nova, may_undo=may_undo)
         print(verdict)
-        assert not verdict.found, verdict.told
+        assert not verdict.found, await asyncio.to_thread(self._told_in_full, verdict)
+
+    def _told_in_full(self, verdict: Verdict) -> str:
+        effects = Effects(self.nova.ledger())
+        return "\n".join(told_in_full(verdict, self.site.fronts[0], effects))
 
     def order(self, front: Service, name: str, seconds: float = PATIENCE) -> Answer:
         """POST a server under a token of its own name, once."""

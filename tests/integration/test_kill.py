@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.evidence import told_in_full
 from tests.integration.fleet import Fleet
 from tests.integration.load import SHORT, USER, mishaps, stocked, working
 from tests.integration.simulated import Simulated
 from tests.integration.standalone import Standalone
-from tests.integration.verdict import Verdict
+from tests.integration.verdict import Effects, Verdict
 
 KILLS = int(os.environ.get("DEDUPD_KILLS", "100"))
 """In all."""
@@ -83,9 +84,10 @@ async def test_kills_under_load(shard: int, tmp_path: Path) -> None:
         nova.faults([])
         await fleet.repeat_all(CLIENTS)
         verdict = Verdict.of(fleet, nova)
+        told = "\n".join(told_in_full(verdict, victim, Effects(nova.ledger())))
     print(
         f"DEDUPD_KILL_SEED={SEED}: {kills} kills in {time.monotonic() - began:.0f} s, "
         f"{torment.under_load} of them under load; {verdict}; faults: {dict(struck)}"
     )
-    assert not verdict.found, verdict.told
+    assert not verdict.found, told
     assert torment.under_load >= kills * 0.9, "kills must meet requests under way"

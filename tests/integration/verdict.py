@@ -90,11 +90,6 @@ class Verdict:
         counts = Counter(violation.wrong for violation in self.found)
         return {wrong: counts[wrong] for wrong in Wrong}
 
-    @property
-    def told(self) -> str:
-        """All that is wrong, one a line."""
-        return "\n".join(map(str, self.found))
-
 
 def wrong(fleet: Fleet, effects: Effects, keypairs: dict[str, str]) -> Iterator[Violation]:
     """Everything that is: of the whole fleet, then order by order."""

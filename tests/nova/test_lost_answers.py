@@ -33,8 +33,17 @@ HOLD_SECONDS = 110
 AFTER = ("drop-after", "503-after", "500-after", "delay-after")
 BEFORE = ("drop-before", "503-before")
 REQUEST_IDS = ("x-openstack-request-id", "x-compute-request-id")
-DELAY = 9.0
-"""Seconds: more than [nova] send_timeout in these tests."""
+PACED = {
+    "api.hold_seconds": f"{HOLD_SECONDS}",
+    "nova.max_in_flight": "6",
+    "nova.send_timeout": "8",
+    "nova.settle_seconds": "8",
+}
+"""Few at once: this Nova is one process, and twenty creates together take it longer than a lost
+answer may be waited for here; on a busy machine longer than what was sent may take to settle."""
+
+DELAY = 11.0
+"""Seconds: more than send_timeout."""
 
 SERVICE_USER = {
     "service_user.auth_type": "admin_token",
@@ -54,10 +63,9 @@ ARRANGED = {
 def front(
     request: pytest.FixtureRequest, _worker_nova: RealNova, start_arranged_for_module: StartArranged
 ) -> Front:
-    """One that gives up an answer after 6 s, and believes after 6 more that nothing is coming."""
+    """One that gives up an answer after 8 s, and believes after 8 more that nothing is coming."""
     arrangement, settings = request.param
-    held = {"api.hold_seconds": f"{HOLD_SECONDS}"}
-    return start_arranged_for_module(arrangement, _worker_nova.url, settings | held)
+    return start_arranged_for_module(arrangement, _worker_nova.url, settings | PACED)
 
 
 @pytest.fixture
@@ -94,7 +102,9 @@ def test_one_effect_and_the_answer_that_was_lost(
     prefix = f"lost-{uuid.uuid4().hex[:8]}-"
     answers = sender.post_all(KINDS, prefix)
     for name, answer in answers.items():
-        lost = fault in AFTER and KINDS[name].makes_keypair
+        adopted = was_adopted(sender, f"{prefix}{list(KINDS).index(name)}")
+        assert adopted or fault in BEFORE
+        lost = adopted and KINDS[name].makes_keypair
         assert sender.form(answer) == expected(usual[name], lost=lost), name
     check_sent(real_nova, again=fault in BEFORE)
     check_effects(sender, prefix)
@@ -128,6 +138,16 @@ def test_killed_while_nova_works(
 def expected(usual: Form, *, lost: bool) -> Form:
     """Nova tells nobody the request id of a keypair's create, so a lost one stays lost."""
     return usual.without(REQUEST_IDS) if lost else usual
+
+
+def was_adopted(sender: Sender, client_token: str) -> bool:
+    """Whether the answer was put together from what is in Nova.
+
+    A second POST may be answered too late on a busy machine, though nothing befell it.
+    """
+    path = f"/dedupd/v1/requests/{client_token}"
+    record = sender.front.call("GET", path, token=sender.token).json
+    return "adopted" in [attempt["outcome"] for attempt in record["attempts"]]
 
 
 def check_sent(nova: RealNova, *, again: bool) -> None:
