@@ -1,7 +1,8 @@
 """Undoing what nobody will ever name: what a worker made after it had lost the request.
 
 A worker may be paused between its last check and its send, for any time. Another one then looks,
-finds nothing, sends for itself, and ends the request. What the late send makes is undone here.
+finds nothing, sends for itself, and ends the request. Or Nova takes longer than it is given to
+settle. What the late send makes is undone here.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from dedupd.worker.job import Job
 LOG = log.getLogger(__name__)
 
 
-_LATE = "a worker that had lost the request"
+_LATE_WORKER = "a worker that had lost the request"
+_OTHER_SEND = "another send than the one that counts"
 
 
 class _Left(Exception):
@@ -57,25 +59,25 @@ class Compensation:
         """Delete what an answer says that we made, where nobody will ever name it."""
         if job.probe is None:
             return
-        with _told_of(job, f"{resource.type} {resource.id}, made by {_LATE},"):
+        with _told_of(job, f"{resource.type} {resource.id}, made by {_LATE_WORKER},"):
             if await self._unnamed(job, resource):
-                await self._discard(job, job.probe, resource)
+                await self._discard(job, job.probe, resource, _LATE_WORKER)
 
     async def overtaken(self, job: Job) -> None:
-        """Delete what a send in doubt made beside that which another worker's record names.
+        """Delete what a send in doubt made beside that which the record names in the end.
 
         Nobody knows what it made, if anything; so everything goes that bears the mark and was not
         made by the POST whose effect the record names.
         """
         if job.probe is None:
             return
-        with _told_of(job, f"whatever bears its mark and was made besides, by {_LATE},"):
+        with _told_of(job, f"whatever bears its mark and was made by {_OTHER_SEND}"):
             settled_at = job.record.sending.send_deadline + self._settle
             await asyncio.sleep(max(0.0, settled_at - self._clock()))
             async with asyncio.timeout(self._settle + self._retry):
                 surplus = await self._surplus(job, job.probe)
             for resource in surplus:
-                await self._discard(job, job.probe, resource)
+                await self._discard(job, job.probe, resource, _OTHER_SEND)
 
     async def _surplus(self, job: Job, probe: Probe) -> tuple[Resource, ...]:
         """What bears the mark beyond what the record names.
@@ -119,8 +121,8 @@ class Compensation:
         standing = (await self._store.read([job.record.id])).get(job.record.id)
         return None if standing is None else standing.record
 
-    async def _discard(self, job: Job, probe: Probe, resource: Resource) -> None:
-        made = f"{resource.type} {resource.id}, made by {_LATE},"
+    async def _discard(self, job: Job, probe: Probe, resource: Resource, by: str) -> None:
+        made = f"{resource.type} {resource.id}, made by {by},"
         if await probe.discard(job.errand, resource, job.asker):
             self._metrics.compensated.inc()
             LOG.error("%s: %s was deleted", job.record.id, made)

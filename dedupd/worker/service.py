@@ -202,7 +202,7 @@ class WorkerService:
             self._undo(job)
 
     def _undo(self, job: Job) -> None:
-        """See to what an overtaken send made; the request is not in hand meanwhile.
+        """See to what any other send made than the one that counts; it is not in hand meanwhile.
 
         Should whoever moved its record die, this worker may have to take it over.
         """

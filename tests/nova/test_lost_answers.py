@@ -146,7 +146,7 @@ def was_adopted(sender: Sender, client_token: str) -> bool:
     A second POST may be answered too late on a busy machine, though nothing befell it.
     """
     path = f"/dedupd/v1/requests/{client_token}"
-    record = sender.front.call("GET", path, token=sender.token).json
+    record = sender.front.call("GET", path, token=sender.token).json["request"]
     return "adopted" in [attempt["outcome"] for attempt in record["attempts"]]
 
 

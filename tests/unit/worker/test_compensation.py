@@ -102,7 +102,7 @@ class TestOvertaken:
         await crew.executor.compensation.overtaken(job)
         assert ids(site) == [theirs]
         assert crew.count("dedupd_compensations_total") == 1
-        assert f"server {ours}, made by a worker that had lost the request, was deleted" in (
+        assert f"server {ours}, made by another send than the one that counts, was deleted" in (
             caplog.text
         )
 
