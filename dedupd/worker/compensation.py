@@ -82,8 +82,8 @@ class Compensation:
     async def _surplus(self, job: Job, probe: Probe) -> tuple[Resource, ...]:
         """What bears the mark beyond what the record names.
 
-        The record must stand before the look as it does after it: else a later life of the token
-        may have made some of what was seen.
+        The record must stand before the look as it does after it, and be of the same life of the
+        token: else another life may have made some of what was seen, and its caller been told.
 
         Raises:
             _Left: an operator has decided, or is to decide, or nobody knows what counts.
@@ -93,6 +93,8 @@ class Compensation:
             ended = await self._ended(job)
             if ended is None or ended.state.pending or _names_nothing(ended):
                 raise _Left("gone" if ended is None else ended.state.label)
+            if ended.birth != job.record.birth:
+                raise _Left("the token was used again")
             surplus = await policies.TELLING.repeat(
                 probe.surplus, job.errand, ended.resource, job.asker
             )

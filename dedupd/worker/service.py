@@ -189,14 +189,9 @@ class WorkerService:
         return job if step is Step.RECONCILE else None
 
     async def _resolve(self, job: Job) -> None:
-        """Reconcile, and send again where that is the decision, until the request has ended.
-
-        What was taken for lost may come all the same, should Nova need longer than it is given to
-        settle; so once more is looked for it, after the second send has settled too.
-        """
+        """Reconcile, and send again where that is the decision, until the request has ended."""
         while (decision := await self._reconciler.decide(job)) is Decision.SEND_AGAIN:
             if await self._executor.send(job) is Step.ENDED:
-                self._undo(job)
                 return
         if decision is Decision.OVERTAKEN:
             self._undo(job)

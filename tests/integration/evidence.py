@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Iterator
 
@@ -25,7 +26,10 @@ def _followed(violation: Violation, front: Front, effects: Effects) -> Iterator[
     if violation.order is None:
         return
     path = f"/dedupd/v1/requests/{violation.order.client_token}"
-    record = front.call("GET", path, token=USER)
-    yield f"  record: {record.status} {record.body.decode(errors='replace')}"
+    try:
+        record = front.call("GET", path, token=USER)
+        yield f"  record: {record.status} {record.body.decode(errors='replace')}"
+    except (OSError, http.client.HTTPException) as error:
+        yield f"  record: cannot be read: {error!r}"
     for row in effects.rows(violation.order):
         yield f"  ledger: {json.dumps(row)}"

@@ -29,7 +29,7 @@ from dedupd.sim.histories.strangers import NAME, Stranger, passed_on
 from dedupd.sim.histories.themes import Theme
 from dedupd.ssh_key import GeneratedKey
 
-ENDING_SECONDS = 240.0
+ENDING_SECONDS = {Mode.QUIET: 90.0, Mode.CORE: 240.0}
 """Within how long everything must end when the faults have ended.
 
 A worker outside the healthy core may live on without the cloud, and with it what it owns. What was
@@ -176,9 +176,9 @@ class _Play:
             if operator is not None:
                 operator.cancel()
             self._make_quiet()
-            await self._until_ended(ENDING_SECONDS)
+            await self._until_ended(ENDING_SECONDS[plan.mode])
             while await self._disturbed():
-                await self._until_ended(ENDING_SECONDS)
+                await self._until_ended(ENDING_SECONDS[plan.mode])
         else:
             await self._until_ended(plan.lasts)
             await asyncio.sleep(plan.lingers)

@@ -203,6 +203,19 @@ class TestLeftAlone:
         await crew.executor.compensation.overtaken(job)
         self.check(site, caplog.text, "_Left('gone')")
 
+    async def test_what_another_life_of_the_token_may_have_been_told_of(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The record that stands names what that one made, not what was told before it."""
+        crew, job = await overtaken(site)
+        await site.store.forget(await ended(site, job, Resource("server", *ids(site))))
+        again = await site.job(await site.claimed(), crew)
+        assert await crew.executor.send(again) is Step.ENDED
+        assert len(ids(site)) == 2
+        await crew.executor.compensation.overtaken(job)
+        assert len(ids(site)) == 2
+        assert "_Left('the token was used again')" in caplog.text
+
     async def test_a_success_that_names_nothing(
         self, site: Site, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -236,7 +249,9 @@ class TestLeftAlone:
         assert why in text
 
 
-async def test_a_later_life_of_the_token_is_waited_for(site: Site) -> None:
+async def test_a_later_life_of_the_token_is_noticed_whenever_it_begins(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     """It bears the same mark: what was seen may be its own."""
     crew, job = await overtaken(site)
     standing = await site.record(job.record)
@@ -259,8 +274,8 @@ async def test_a_later_life_of_the_token_is_waited_for(site: Site) -> None:
     first, second = ids(site)
     await ended(site, job, Resource("server", second))
     await undoing
-    assert ids(site) == [second]
-    assert first != second
+    assert ids(site) == [first, second]
+    assert "_Left('the token was used again')" in caplog.text
 
 
 @pytest.mark.parametrize(

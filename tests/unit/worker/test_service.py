@@ -449,22 +449,6 @@ class TestDeath:
         assert [row["id"] for row in site.servers()] == [done.resource.id]
         assert stalled.count("dedupd_compensations_total") == 1
 
-    async def test_what_nova_did_after_the_settle_time_is_undone(
-        self, site: Site, start: Start
-    ) -> None:
-        """It broke what it is trusted to keep; the worker has sent again, and was answered."""
-        late = LIMITS.connect + LIMITS.send + LIMITS.settle + 20
-        site.cloud.torment(Rule(fault="late-commit", method="POST", seconds=late))
-        crew = await start()
-        done = await site.until_state(await site.submitted(), State.DONE)
-        assert len(site.cloud.posts()) == 2
-        await site.until(lambda: len(site.servers()) == 2)
-        await site.until(lambda: bool(site.cloud.of("DELETE")))
-        await asyncio.sleep(1)
-        assert done.resource is not None
-        assert [row["id"] for row in site.servers()] == [done.resource.id]
-        assert crew.count("dedupd_compensations_total") == 1
-
 
 async def test_whose_lease_is_not_kept_alive_does_not_consume(site: Site, start: Start) -> None:
     crew = await start()
