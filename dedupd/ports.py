@@ -274,12 +274,23 @@ class Cloud(Protocol):
     """The cloud's API, one exchange at a time."""
 
     async def send(
-        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+        self,
+        call: Call,
+        timeout: float,
+        permitted: Callable[[], bool] = lambda: True,
+        *,
+        afresh: bool = False,
     ) -> Answer:
         """Send once and wait for the whole answer; nothing underneath sends again.
 
-        ``timeout`` in seconds runs from the first byte sent: waiting for a connection is not
-        sending. ``permitted`` is asked right before that byte.
+        What is given up is not delivered any more, unless it has been already.
+
+        Args:
+            call: What is sent.
+            timeout: Seconds from the first byte sent: waiting for a connection is not sending.
+            permitted: Asked right before that byte.
+            afresh: Over a connection of its own, which waits until the cloud takes it behind all
+                that wait there already.
 
         Raises:
             NotSent: refused, unknown host, TLS, no connection in time, or not permitted any more:

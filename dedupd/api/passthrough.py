@@ -52,6 +52,7 @@ def open_upstream(
     connect_seconds: float = 10.0,
     tls: ssl.SSLContext | bool = True,
     connector: type[aiohttp.TCPConnector] = aiohttp.TCPConnector,
+    keep: bool = True,
 ) -> aiohttp.ClientSession:
     """A session that adds nothing to a request and takes nothing from an answer.
 
@@ -64,9 +65,15 @@ def open_upstream(
         connect_seconds: how long a new connection may take, TLS included.
         tls: how Nova's certificate is checked where the endpoint is https.
         connector: what makes the connections.
+        keep: whether a connection is used again.
     """
     return aiohttp.ClientSession(
-        connector=connector(limit=connections, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=tls),
+        connector=connector(
+            limit=connections,
+            keepalive_timeout=KEEP_ALIVE_SECONDS if keep else None,
+            force_close=not keep,
+            ssl=tls,
+        ),
         timeout=aiohttp.ClientTimeout(sock_connect=connect_seconds),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,

@@ -56,13 +56,27 @@ class Asker:
     """
 
     def __init__(
-        self, cloud: Cloud, headers: Headers, service_user: ServiceUser | None, timeout: float
+        self,
+        cloud: Cloud,
+        headers: Headers,
+        service_user: ServiceUser | None,
+        timeout: float,
+        *,
+        afresh: bool = False,
     ) -> None:
         """Ask on behalf of the request that carried ``headers``; each GET takes ``timeout`` s."""
         self._cloud = cloud
         self._given = headers
         self._service_user = service_user
         self._timeout = timeout
+        self._is_afresh = afresh
+
+    def afresh(self) -> Asker:
+        """One that asks behind all that waits for Nova already (see ``Cloud.send``).
+
+        Where it finds nothing, that is not because something earlier was still waiting.
+        """
+        return Asker(self._cloud, self._given, self._service_user, self._timeout, afresh=True)
 
     @cached_property
     def _headers(self) -> Headers:
@@ -135,7 +149,7 @@ class Asker:
 
     async def _once(self, call: Call) -> Answer:
         try:
-            answer = await self._cloud.send(call, self._timeout)
+            answer = await self._cloud.send(call, self._timeout, afresh=self._is_afresh)
         except (NotSent, Lost) as error:
             raise _TryAgain(error.message) from None
         if answer.status in _TRANSIENT:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -27,12 +30,35 @@ PAUSED_SECONDS = 0.5
 CATCH_UP_SECONDS = 1.0
 """What has arrived during a pause is still taken in for so long."""
 
-_begin: ContextVar[Callable[[], None]] = ContextVar("_begin", default=lambda: None)
+_begin: ContextVar[Callable[[aiohttp.connector.Connection], None]] = ContextVar(
+    "_begin", default=lambda _: None
+)
 """Called in the task that sends, when it has a connection and not one byte has gone out."""
 
 
+_RESET = struct.pack("ii", 1, 0)
+
+
+def _resetting(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket whose close ends the connection with what of it has not been delivered yet.
+
+    Else the kernel goes on to send it, for minutes where the network is away (tcp(7):
+    tcp_orphan_retries), and a POST could take effect long after it was given up.
+    """
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    return made
+
+
 class Connector(aiohttp.TCPConnector):
-    """Lets a send know when it begins; it may still be called off then."""
+    """Lets a send know when it begins; it may still be called off then.
+
+    A connection that is given up is reset.
+    """
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named, socket_factory=_resetting)
 
     async def connect(self, *arguments: Any, **named: Any) -> aiohttp.connector.Connection:
         """See aiohttp's.
@@ -42,7 +68,7 @@ class Connector(aiohttp.TCPConnector):
         """
         connection = await super().connect(*arguments, **named)
         try:
-            _begin.get()()
+            _begin.get()(connection)
         except BaseException:
             connection.release()
             raise
@@ -77,40 +103,66 @@ class _Deadline:
             self.timeout.reschedule(now)
 
 
+@contextlib.asynccontextmanager
+async def _reset(transports: list[asyncio.Transport | None]) -> AsyncIterator[None]:
+    """Reset the connections where the block fails: aiohttp closes them only when all is written."""
+    try:
+        yield
+    except BaseException:
+        for transport in transports:
+            if transport is not None:
+                transport.abort()
+        raise
+
+
 class Nova:
     """Sends calls to one endpoint. aiohttp repeats no POST (client.py: only idempotent methods).
 
-    The session is given by whoever owns it; it must keep no cookies and unpack nothing.
+    The sessions are given by whoever owns them; they keep no cookies and unpack nothing, and
+    their connectors are ``Connector``s.
 
     Args:
-        session: The HTTP client; its connector is a ``Connector``.
+        session: The HTTP client.
+        afresh: Another, which uses no connection twice.
         endpoint: Nova's URL; its path, if any, stands before each call's target.
         connect_seconds: How long a connection may take, the wait for a free one included.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, endpoint: str, connect_seconds: float
+        self,
+        session: aiohttp.ClientSession,
+        afresh: aiohttp.ClientSession,
+        endpoint: str,
+        connect_seconds: float,
     ) -> None:
         self._session = session
+        self._afresh = afresh
         self._endpoint = endpoint.rstrip("/")
         self._connect_seconds = connect_seconds
         self._limits = aiohttp.ClientTimeout(connect=connect_seconds, sock_connect=connect_seconds)
 
     async def send(
-        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+        self,
+        call: Call,
+        timeout: float,
+        permitted: Callable[[], bool] = lambda: True,
+        *,
+        afresh: bool = False,
     ) -> Answer:
         """See ``Cloud.send``. The connection's own deadline comes before the timeout."""
         deadline = _Deadline(self._connect_seconds + timeout)
+        transports: list[asyncio.Transport | None] = []
 
-        def begin() -> None:
+        def begin(connection: aiohttp.connector.Connection) -> None:
             if not permitted():
                 raise NotSent("It was not sent: the worker may not send any more.")
+            transports.append(connection.transport)
             deadline.begin_anew(timeout)
 
         reset = _begin.set(begin)
         try:
-            async with deadline.timeout:
-                return await self._exchange(call)
+            async with deadline.timeout, _reset(transports):
+                return await self._exchange(self._afresh if afresh else self._session, call)
         except _NEVER_SENT as error:
             raise NotSent(f"Nova at {self._endpoint} cannot be reached: {error}") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -119,8 +171,8 @@ class Nova:
             deadline.cancel()
             _begin.reset(reset)
 
-    async def _exchange(self, call: Call) -> Answer:
-        async with self._session.request(
+    async def _exchange(self, session: aiohttp.ClientSession, call: Call) -> Answer:
+        async with session.request(
             call.method,
             URL(self._endpoint + call.target, encoded=True),
             data=call.body or None,

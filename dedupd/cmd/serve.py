@@ -20,6 +20,11 @@ from dedupd.errors import ConfigError
 
 BACKLOG = 4096
 
+ACCEPTED_AT_ONCE = 32
+"""uvloop accepts one connection in each turn of its loop (libuv since 1.45), and serves everybody
+who has one already in the same turn: with 256 of those a newcomer, say a health check, waited for
+seconds (docs/performance.md). So many copies of the listener are served."""
+
 LAST_CALL_SECONDS = 2.0
 """How long exchanges have to end after the last call."""
 
@@ -132,7 +137,8 @@ async def serving(
         timeout_graceful_shutdown=round(stop_seconds + LAST_CALL_SECONDS),
     )
     server = Server(config)
-    task = asyncio.create_task(server.serve([listener]), name="http")
+    listeners = [listener, *(listener.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
+    task = asyncio.create_task(server.serve(listeners), name="http")
     try:
         yield
     finally:

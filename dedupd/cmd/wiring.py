@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dedupd import queue as queues
@@ -133,13 +134,14 @@ async def parts(settings: Settings, keys: Keys, place: Place | None = None) -> A
 async def open_cloud(settings: Settings) -> AsyncIterator[Nova]:
     """The Cloud port on ``[nova] endpoint``, with connections of its own."""
     nova = settings.nova
-    session = open_upstream(
+    upstream = partial(
+        open_upstream,
         connections=2 * nova.max_in_flight,
         connect_seconds=nova.connect_timeout,
         connector=Connector,
     )
-    async with session:
-        yield Nova(session, endpoint(settings), nova.connect_timeout)
+    async with upstream() as session, upstream(keep=False) as afresh:
+        yield Nova(session, afresh, endpoint(settings), nova.connect_timeout)
 
 
 def endpoint(settings: Settings) -> str:

@@ -129,11 +129,17 @@ class Reconciler:
         return await self._give_up(job, NOT_TOLD if finding is None else finding.reason)
 
     async def _look(self, job: Job, *, thorough: bool) -> Finding | None:
-        """One look, counted; None: the cloud did not tell."""
+        """One look, counted; None: the cloud did not tell.
+
+        A thorough one may decide, and must not be answered before a POST that came earlier: a
+        Nova that serves those who keep their connections first had a POST wait for half a minute
+        while it answered looks at once (docs/exactly-once.md).
+        """
         if job.probe is None:
             return Undecided(NO_PROBE % job.record.route)
+        asker = job.asker.afresh() if thorough else job.asker
         try:
-            finding = await job.probe.look(job.errand, job.asker, thorough=thorough)
+            finding = await job.probe.look(job.errand, asker, thorough=thorough)
         except CannotAsk as error:
             LOG.warning("%s: cannot look: %s", job.record.id, error)
             self._metrics.findings.labels("cannot-ask").inc()

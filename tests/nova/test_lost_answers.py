@@ -122,7 +122,7 @@ def test_killed_while_nova_works(
     prefix = f"killed-{uuid.uuid4().hex[:8]}-"
     accepted = sender.post_all(KINDS, prefix, {"Prefer": "respond-async"})
     assert {answer.status for answer in accepted.values()} == {202}
-    wait_until(lambda: len(real_nova.seen("POST")) >= len(KINDS))
+    wait_until(lambda: len(real_nova.seen("POST")) >= len(KINDS), seconds=HOLD_SECONDS)
     sender.front.restart()
     answers = sender.post_all(KINDS, prefix)
     for name, answer in answers.items():

@@ -20,10 +20,11 @@ from dedupd.sim.nova.world import Settings
 
 @dataclass(frozen=True)
 class Sent:
-    """One exchange: when it began, and what went out."""
+    """One exchange: when it began, what went out, and whether over a connection of its own."""
 
     when: float
     call: Call
+    afresh: bool
 
     @property
     def path(self) -> str:
@@ -86,12 +87,17 @@ class SimulatedCloud:
         return self.carry_out(Call(method, target, ((b"X-Auth-Token", token.encode()), wanted)))
 
     async def send(
-        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+        self,
+        call: Call,
+        timeout: float,
+        permitted: Callable[[], bool] = lambda: True,
+        *,
+        afresh: bool = False,
     ) -> Answer:
         """See ``Cloud.send``."""
         if not permitted():
             raise NotSent("Not permitted.")
-        self.sent.append(Sent(self.clock(), call))
+        self.sent.append(Sent(self.clock(), call, afresh))
         self._on_sent()
         await self.before_send(call)
         if call.method == "POST" and self.script:

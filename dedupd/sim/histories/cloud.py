@@ -82,7 +82,12 @@ class HostileCloud:
         self._connect_seconds = connect_seconds
 
     async def send(
-        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+        self,
+        call: Call,
+        timeout: float,
+        permitted: Callable[[], bool] = lambda: True,
+        *,
+        afresh: bool = False,
     ) -> Answer:
         """See ``Cloud.send``."""
         stage = self._node.stage

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, closing
+from typing import Any
 
 import pytest
 
 from dedupd.api.passthrough import open_upstream
+from dedupd.cloud import nova as nova_module
 from dedupd.cloud.nova import Connector, Nova
 from dedupd.exchange import Call, Headers
 from dedupd.ports import Lost, NotSent
@@ -33,9 +35,13 @@ async def cloud() -> AsyncIterator[Clouds]:
     async with AsyncExitStack() as stack:
 
         async def opened(url: str, connect: float = 5.0, connections: int = 10) -> Nova:
-            session = open_upstream(connections=connections, connector=Connector)
+            session, afresh = (
+                open_upstream(connections=connections, connector=Connector, keep=keep)
+                for keep in (True, False)
+            )
             await stack.enter_async_context(session)
-            return Nova(session, url, connect)
+            await stack.enter_async_context(afresh)
+            return Nova(session, afresh, url, connect)
 
         yield opened
 
@@ -255,7 +261,8 @@ class TestLost:
 
         async def wait(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
             began.set()
-            await reader.read()
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
             ended.set()
 
         async with upstream(wait) as server:
@@ -266,3 +273,117 @@ class TestLost:
                 await ended.wait()
             with pytest.raises(asyncio.CancelledError):
                 await sending
+
+
+WHOLE = 1 << 20
+"""Bytes: more than a receiver takes that reads nothing."""
+
+
+class Waiting:
+    """Takes connections, and reads from them, only when it is told to."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self._taken = ExitStack()
+
+    def close(self) -> None:
+        self._taken.close()
+        self.listener.close()
+
+    async def taken(self) -> socket.socket:
+        connection, _ = await asyncio.get_running_loop().sock_accept(self.listener)
+        self._taken.enter_context(connection)
+        return connection
+
+    async def said(self, connection: socket.socket) -> bytes:
+        """What comes until it falls silent or ends."""
+        loop, said = asyncio.get_running_loop(), b""
+        try:
+            while part := await asyncio.wait_for(loop.sock_recv(connection, 1 << 20), 0.5):
+                said += part
+        except (TimeoutError, ConnectionResetError):
+            pass
+        return said
+
+
+@pytest.fixture
+def waiting() -> Iterator[Waiting]:
+    with closing(Waiting()) as server:
+        yield server
+
+
+class TestAfresh:
+    async def test_no_connection_is_used_twice(self, cloud: Clouds) -> None:
+        peers: list[object] = []
+
+        async def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            peers.append(writer.get_extra_info("peername"))
+            writer.write(OK)
+
+        async with upstream(note) as server:
+            nova = await cloud(server.url)
+            for afresh in (False, False, True, True, False):
+                await nova.send(post(), DEADLINE, afresh=afresh)
+        kept, _, first, second, again = peers
+        assert peers.count(kept) == 3
+        assert again == kept
+        assert len({kept, first, second}) == 3
+
+    async def test_it_comes_behind_a_post_that_waits_though_others_are_answered_before(
+        self, cloud: Clouds, waiting: Waiting
+    ) -> None:
+        """As with a server that serves those whom it has taken before it takes others."""
+        loop = asyncio.get_running_loop()
+        nova = await cloud(waiting.url)
+        usual = asyncio.create_task(nova.send(Call("GET", "/usual", (HOST,)), DEADLINE))
+        kept = await waiting.taken()
+        assert (await waiting.said(kept)).startswith(b"GET /usual")
+        await loop.sock_sendall(kept, OK)
+        await usual
+        held = asyncio.create_task(nova.send(post("/held"), DEADLINE))
+        assert (await waiting.said(kept)).startswith(b"POST /held")
+        with pytest.raises(Lost):
+            await nova.send(post("/lost"), 0.2)
+        await loop.sock_sendall(kept, OK)
+        await held
+        look = asyncio.create_task(nova.send(Call("GET", "/look", (HOST,)), DEADLINE, afresh=True))
+        first, second = await waiting.taken(), await waiting.taken()
+        assert (await waiting.said(second)).startswith(b"GET /look")
+        assert b"/look" not in await waiting.said(first)
+        await loop.sock_sendall(second, OK)
+        assert (await look).status == 202
+
+
+class TestGivenUp:
+    @pytest.mark.parametrize("how", ["it takes too long", "it is cancelled"])
+    @pytest.mark.parametrize("small", [0, 4096], ids=["the kernel has it all", "a part of it"])
+    async def test_what_is_given_up_is_not_delivered_any_more(
+        self,
+        cloud: Clouds,
+        waiting: Waiting,
+        monkeypatch: pytest.MonkeyPatch,
+        how: str,
+        small: int,
+    ) -> None:
+        """Nova reads at last, long after: it gets no whole POST that it could carry out."""
+        made = nova_module._resetting
+
+        def buffered(address: Any) -> socket.socket:
+            sender = made(address)
+            if small:
+                sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, small)
+            return sender
+
+        monkeypatch.setattr(nova_module, "_resetting", buffered)
+        nova = await cloud(waiting.url)
+        seconds = 0.2 if how == "it takes too long" else DEADLINE
+        sending = asyncio.create_task(nova.send(post(body=bytes(WHOLE)), seconds))
+        connection = await waiting.taken()
+        if how == "it is cancelled":
+            assert await asyncio.get_running_loop().sock_recv(connection, 1)
+            sending.cancel()
+        with pytest.raises((Lost, asyncio.CancelledError)):
+            await sending
+        assert len(await waiting.said(connection)) < WHOLE

@@ -176,6 +176,16 @@ class TestNotFound:
         assert asked
         assert all(sent.when >= settled for sent in asked)
 
+    async def test_only_the_look_that_decides_waits_behind_what_nova_has_not_taken(
+        self, site: Site
+    ) -> None:
+        crew, job = await in_doubt(site)
+        settled = job.record.sending.send_deadline + LIMITS.settle
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        asked = site.cloud.of("GET")
+        assert {sent.afresh for sent in asked} == {True, False}
+        assert all(sent.afresh is (sent.when >= settled) for sent in asked)
+
     async def test_one_unbroken_look_is_needed(self, site: Site) -> None:
         crew, job = await in_doubt(site)
         settled = job.record.sending.send_deadline + LIMITS.settle

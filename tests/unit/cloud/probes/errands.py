@@ -37,11 +37,16 @@ class Expired:
         self._token = all_of.encode()
 
     async def send(
-        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+        self,
+        call: Call,
+        timeout: float,
+        permitted: Callable[[], bool] = lambda: True,
+        *,
+        afresh: bool = False,
     ) -> Answer:
         if (b"x-auth-token", self._token) in call.headers:
             return Answer(401, (), b"")
-        return await self._cloud.send(call, timeout)
+        return await self._cloud.send(call, timeout, afresh=afresh)
 
 
 class Scheduling:
@@ -51,12 +56,17 @@ class Scheduling:
         self._cloud = site.cloud
 
     async def send(
-        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+        self,
+        call: Call,
+        timeout: float,
+        permitted: Callable[[], bool] = lambda: True,
+        *,
+        afresh: bool = False,
     ) -> Answer:
         _, _, marker = call.target.partition("marker=")
         if marker:
             self._cloud.nova._world.servers[marker].scheduled = 0.0
-        return await self._cloud.send(call, timeout)
+        return await self._cloud.send(call, timeout, afresh=afresh)
 
 
 class Altered:
@@ -69,12 +79,17 @@ class Altered:
         self._answer = Answer(200, (), msgspec.json.encode(document))
 
     async def send(
-        self, call: Call, timeout: float, permitted: Callable[[], bool] = lambda: True
+        self,
+        call: Call,
+        timeout: float,
+        permitted: Callable[[], bool] = lambda: True,
+        *,
+        afresh: bool = False,
     ) -> Answer:
         path, _, query = call.target.partition("?")
         if path.endswith(self._path) and not (self._bare and query):
             return self._answer
-        return await self._cloud.send(call, timeout)
+        return await self._cloud.send(call, timeout, afresh=afresh)
 
 
 def errand_of(

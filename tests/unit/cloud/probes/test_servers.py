@@ -445,8 +445,10 @@ class TestCellDown:
         errand = errand_of(site)
 
         class Down(Expired):
-            async def send(self, call: Any, timeout: float, permitted: Any = None) -> Answer:
-                answer = await super().send(call, timeout)
+            async def send(
+                self, call: Any, timeout: float, permitted: Any = None, *, afresh: bool = False
+            ) -> Answer:
+                answer = await super().send(call, timeout, afresh=afresh)
                 if answer.status == 200 and call.target.endswith("detail?all_tenants=1"):
                     body = msgspec.json.encode({"servers": [down]})
                     return Answer(200, (), body)
