@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -120,10 +121,11 @@ class WorkerService:
         for request_id, task in self._in_hand.items():
             if request_id not in self._executor.under_way:
                 task.cancel()
-        left = [*self._in_hand.values(), *self._undoing]
-        if left:
-            await asyncio.wait(left, timeout=self._stop_seconds)
-        left += background
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._stop_seconds):
+                while at_work := [*self._in_hand.values(), *self._undoing]:
+                    await asyncio.wait(at_work)  # what ends may leave something to undo
+        left = [*self._in_hand.values(), *self._undoing, *background]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)

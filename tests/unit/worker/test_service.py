@@ -449,6 +449,18 @@ class TestDeath:
         assert [row["id"] for row in site.servers()] == [done.resource.id]
         assert stalled.count("dedupd_compensations_total") == 1
 
+    async def test_what_it_learns_while_it_stops_is_told_too(
+        self, site: Site, start: Start, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stall = asyncio.Event()
+        stalled, _ = await overtaken(site, start, stall, Rule(fault="503-after", method="POST"))
+        stopping = asyncio.create_task(stalled.service.stop())
+        await asyncio.sleep(1)
+        assert not caplog.text.count("look after it")
+        stall.set()
+        await stopping
+        assert "was not deleted, look after it" in caplog.text
+
 
 async def test_whose_lease_is_not_kept_alive_does_not_consume(site: Site, start: Start) -> None:
     crew = await start()
