@@ -96,7 +96,7 @@ class Compensation:
             if ended.birth != job.record.birth:
                 raise _Left("the token was used again")
             surplus = await policies.TELLING.repeat(
-                probe.surplus, job.errand, ended.resource, job.asker
+                probe.surplus, job.errand, ended.resource, job.asker.afresh()
             )
             if await self._standing(job) == ended:
                 return surplus

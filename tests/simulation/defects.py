@@ -311,6 +311,14 @@ def _(patch: Patch) -> None:
     patch.setattr(Sweeper, "_recover", recover)
 
 
+@defect("the look that decides overtakes what waits")
+def _(patch: Patch) -> None:
+    def afresh(self: Asker) -> Asker:
+        return self
+
+    patch.setattr(Asker, "afresh", afresh)
+
+
 @defect("5xx is taken for no effect")
 def _(patch: Patch) -> None:
     ruling = Ruling(Outcome.NO_EFFECT, Retry.ALWAYS)

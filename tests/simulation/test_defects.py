@@ -17,6 +17,7 @@ FOCUS = {
     "compensating without checking the mark": Theme.OVERTAKEN,
     "the settle time begins before the doubt": Theme.OVERTAKEN,
     "ignoring pagination": Theme.NAMESAKES,
+    "the look that decides overtakes what waits": Theme.NAMESAKES,
     "what is forgotten is still answered from memory": Theme.OPERATED,
     "an operator cancels what was sent": Theme.OPERATED,
 }

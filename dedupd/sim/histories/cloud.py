@@ -24,6 +24,10 @@ SUBJECT = b"x-subject"
 LATE_SECONDS = 2.5
 """How long after its send timeout a POST may still take effect; the settle time is longer."""
 
+WAITS_SECONDS = 30.0
+"""For how long after that a POST may wait until the cloud takes its connection, unless something
+comes behind it over a connection of its own, and is answered."""
+
 KEPT_ON_SECONDS = 1.0
 """The longest time between the end of a lease and a POST that was kept back until then."""
 
@@ -62,6 +66,8 @@ def course(draw: Draw, timeout: float, *, deletes: bool = False) -> Course:
         case Fault.COMMIT_LATE:
             late = (timeout + LATE_SECONDS) * size
             return Course(late, quick, _GATEWAY) if size < 0.5 else Course(late, None)
+        case Fault.POST_WAITS:
+            return Course(timeout + LATE_SECONDS + WAITS_SECONDS * size, None)
         case _:
             return Course(quick, quick)
 
@@ -115,7 +121,10 @@ class HostileCloud:
         if deletes:
             check_discard(stage, call)
         answer: asyncio.Future[Answer] = stage.loop.create_future()
-        exchange = Carried(stage, call, subject, post, answer, made)
+        behind = tuple(stage.waiting) if afresh else ()
+        exchange = Carried(stage, call, subject, post, answer, made, behind)
+        if draw.fault is Fault.POST_WAITS:
+            stage.waiting.append(exchange.take_effect)
         exchange.begin(course(draw, timeout, deletes=deletes), timeout)
         return await answer
 
@@ -153,7 +162,10 @@ class HostileCloud:
 
 
 class Carried:
-    """One call on its way: the cloud does its part whether or not anybody waits for it."""
+    """One call on its way: the cloud does its part whether or not anybody waits for it.
+
+    ``behind``: what the cloud does first, unless that has been done already.
+    """
 
     def __init__(
         self,
@@ -163,25 +175,34 @@ class Carried:
         post: Post | None,
         answer: asyncio.Future[Answer],
         made: list[Answer] | None,
+        behind: tuple[Callable[[], None], ...] = (),
     ) -> None:
         self._made = made
+        self._behind = behind
         self._stage = stage
         self._call = call
         self._subject = subject
         self._post = post
         self._answer = answer
         self._own: Answer | None = None
+        self._carried_out = False
 
     def begin(self, course: Course, timeout: float) -> None:
         """Follow the course that was drawn; no answer by ``timeout`` is none at all."""
         if course.effect is not None:
-            self._stage.later(course.effect, self._take_effect)
+            self._stage.later(course.effect, self.take_effect)
         if course.answer is None or course.answer > timeout:
             self._stage.later(timeout, self._lose)
         else:
             self._stage.later(course.answer, self._bring, course.instead)
 
-    def _take_effect(self) -> None:
+    def take_effect(self) -> None:
+        """Be carried out, once, after all that waited before this one came."""
+        if self._carried_out:
+            return
+        self._carried_out = True
+        for waiting in self._behind:
+            waiting()
         stage, call = self._stage, self._call
         headers = ((name.decode(), value.decode()) for name, value in call.headers)
         told = stage.nova.handle(call.method, call.target, headers, call.body)

@@ -41,6 +41,7 @@ class Fault(enum.StrEnum):
     CONNECT_REFUSED = "connect refused"
     POST_LOST = "POST lost"
     POST_SLOW = "POST slow"
+    POST_WAITS = "POST not taken yet"
     POST_BROKEN = "5xx before the commit"
     POST_THROTTLED = "throttled"
     ANSWER_LOST = "answer lost"
@@ -74,6 +75,7 @@ POST = (
     Fault.CONNECT_REFUSED,
     Fault.POST_LOST,
     Fault.POST_SLOW,
+    Fault.POST_WAITS,
     Fault.POST_BROKEN,
     Fault.POST_THROTTLED,
     Fault.ANSWER_LOST,
@@ -163,6 +165,7 @@ _POST: Weights = {
     Fault.CONNECT_REFUSED: 6.0,
     Fault.POST_LOST: 6.0,
     Fault.POST_SLOW: 8.0,
+    Fault.POST_WAITS: 3.0,
     Fault.POST_BROKEN: 5.0,
     Fault.POST_THROTTLED: 5.0,
     Fault.ANSWER_LOST: 10.0,

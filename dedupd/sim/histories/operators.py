@@ -110,6 +110,8 @@ class Operator:
         settled_at = record.sending.send_deadline + self._terms.settle + PATIENCE_SECONDS
         if self._node.clock() < settled_at:
             return
+        for take in self._node.stage.waiting:  # a client of its own has a connection of its own
+            take()
         made = made_by(self._node.stage, intent).surviving
         if made:
             await self._adopt(record, made[0])

@@ -85,6 +85,8 @@ class Stage:
         self.keys = Keys(IDENTITY, {1: SEAL}, self.entropy)
         self.ledger = Ledger(loop.time)
         self.nodes: dict[str, Node] = {}
+        self.waiting: list[Callable[[], None]] = []
+        """What has been sent and was not taken by the cloud at once, in order."""
         self.torment: Torment
         self.pause_exponent = 3.0
 

@@ -81,7 +81,12 @@ THEMES: Mapping[Theme, Emphasis] = {
     Theme.NAMESAKES: Emphasis(
         share=0.1,
         kinds={"server by metadata": 5.0, "server by tag": 1.0},
-        factors={Fault.ANSWER_LOST: 4.0, Fault.ANSWER_BROKEN: 4.0, Fault.COMMIT_LATE: 3.0},
+        factors={
+            Fault.ANSWER_LOST: 4.0,
+            Fault.ANSWER_BROKEN: 4.0,
+            Fault.COMMIT_LATE: 3.0,
+            Fault.POST_WAITS: 3.0,
+        },
         others=0.7,
         pages=(1,),
         requests=(3,),
@@ -98,6 +103,7 @@ THEMES: Mapping[Theme, Emphasis] = {
         factors={
             Fault.SEND_PAUSE: 1.6,
             Fault.SEND_KEPT: 2.0,
+            Fault.POST_WAITS: 2.0,
             Fault.WORKER_PAUSE: 1.0,
             Fault.LEASE_ENDED: 1.0,
         },
@@ -202,6 +208,7 @@ THEMES: Mapping[Theme, Emphasis] = {
             Fault.ANSWER_BROKEN: 2.0,
             Fault.POST_BROKEN: 2.0,
             Fault.COMMIT_LATE: 2.0,
+            Fault.POST_WAITS: 2.0,
             Fault.QUESTION_BROKEN: 6.0,
             Fault.QUESTION_LOST: 6.0,
         },
