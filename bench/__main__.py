@@ -19,6 +19,7 @@ from bench.chain import chain
 from bench.compare import MODES, Plan, compare
 from bench.fan_out import fan_out
 from bench.group_commit import group_commit
+from bench.newcomers import newcomers
 from bench.processes import ROOT, SUBJECTS
 from bench.queues import kills, queues
 from bench.records import stored
@@ -27,7 +28,7 @@ from bench.waiters import waiters
 
 TABLE_WIDTH = 130
 PARTS = (
-    *("compare", "waiters", "records", "site-records"),
+    *("compare", "waiters", "newcomers", "records", "site-records"),
     *("chain", "queues", "kills", "room", "fan-out", "group-commit"),
 )
 
@@ -82,6 +83,7 @@ def parts(options: argparse.Namespace, console: Console) -> dict[str, Part]:
     return {
         "compare": lambda at: compare(plan, at, console),
         "waiters": lambda at: waiters(options.callers, at, console),
+        "newcomers": lambda at: newcomers(seconds, at, console),
         "records": lambda at: stored("records", in_one, rounds, seconds, at, console),
         "site-records": lambda at: stored("site-records", in_site, rounds, seconds, at, console),
         "chain": lambda at: chain(sustained, options.profile, at, console),
