@@ -105,12 +105,15 @@ class _Deadline:
 
 @contextlib.asynccontextmanager
 async def _reset(transports: list[asyncio.Transport | None]) -> AsyncIterator[None]:
-    """Reset the connections where the block fails: aiohttp closes them only when all is written."""
+    """Reset the connections where the block fails: aiohttp closes them only when all is written.
+
+    One that is not closing has brought its answer in the last moment, and may be another's by now.
+    """
     try:
         yield
     except BaseException:
         for transport in transports:
-            if transport is not None:
+            if transport is not None and transport.is_closing():
                 transport.abort()
         raise
 

@@ -20,7 +20,7 @@ from dedupd.errors import ConfigError
 
 BACKLOG = 4096
 
-ACCEPTED_AT_ONCE = 32
+ACCEPTED_AT_ONCE = 8
 """uvloop accepts one connection in each turn of its loop (libuv since 1.45), and serves everybody
 who has one already in the same turn: with 256 of those a newcomer, say a health check, waited for
 seconds (docs/performance.md). So many copies of the listener are served."""

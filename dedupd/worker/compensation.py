@@ -72,7 +72,7 @@ class Compensation:
         if job.probe is None:
             return
         with _told_of(job, f"whatever bears its mark and was made by {_OTHER_SEND}"):
-            settled_at = job.record.sending.send_deadline + self._settle
+            settled_at = job.settled_at(self._settle)
             await asyncio.sleep(max(0.0, settled_at - self._clock()))
             async with asyncio.timeout(self._settle + self._retry):
                 surplus = await self._surplus(job, job.probe)

@@ -83,13 +83,13 @@ class Reconciler:
         """Look until it can be decided; then commit the decision, or say to send again."""
         if job.probe is None:
             return await self._give_up(job, NO_PROBE % job.record.route)
-        patient_until = max(self._settled_at(job), self._clock()) + self._limits.retry
+        began = self._clock()
 
         async def once() -> Decision | None:
-            return await self._look_once(job, self._settled_at(job), patient_until)
+            return await self._look_once(job, began)
 
         def remaining() -> float:
-            return self._settled_at(job) - self._clock()
+            return job.settled_at(self._limits.settle) - self._clock()
 
         looking = policies.looking(self._limits.look, remaining)
         return cast("Decision", await looking.repeat(once))
@@ -99,26 +99,22 @@ class Reconciler:
         finding = await self._look(job, thorough=True)
         return isinstance(finding, Found) and await self._adopt(job, finding)
 
-    def _settled_at(self, job: Job) -> float:
-        """From when on nothing that was sent can take effect any more."""
-        return job.record.sending.send_deadline + self._limits.settle
-
-    async def _look_once(
-        self, job: Job, settled_at: float, patient_until: float
-    ) -> Decision | None:
+    async def _look_once(self, job: Job, since: float) -> Decision | None:
         """One look; None: nothing can be decided yet.
 
-        Args:
-            job: The request.
-            settled_at: From when on what is not there will not come any more.
-            patient_until: Until when Nova may fail to answer.
+        ``since``: when the first look began; Nova may fail to answer for a while from then on.
         """
         began = self._clock()
-        finding = await self._look(job, thorough=began >= settled_at)
+        settled_at = job.settled_at(self._limits.settle)
+        settled = job.taken_at is not None and began >= settled_at
+        finding = await self._look(job, thorough=settled)
         if isinstance(finding, Found):
             alone = await self._adopt(job, finding) and not _sent_before(job.record)
             return Decision.ENDED if alone else Decision.OVERTAKEN
-        if began < (patient_until if finding is None else settled_at):
+        told = finding is not None
+        if told and not settled:
+            return None
+        if not told and began < max(settled_at, since) + self._limits.retry:
             return None
         if isinstance(finding, Absent):
             absent = request.end_attempt(
@@ -131,19 +127,20 @@ class Reconciler:
     async def _look(self, job: Job, *, thorough: bool) -> Finding | None:
         """One look, counted; None: the cloud did not tell.
 
-        A thorough one may decide, and must not be answered before a POST that came earlier: a
-        Nova that serves those who keep their connections first had a POST wait for half a minute
-        while it answered looks at once (docs/exactly-once.md).
+        Until one was answered that came behind the POST, each does: what it sent waits no longer
+        then until Nova takes it, and the settle time can begin.
         """
         if job.probe is None:
             return Undecided(NO_PROBE % job.record.route)
-        asker = job.asker.afresh() if thorough else job.asker
+        asker = job.asker.afresh() if job.taken_at is None else job.asker
         try:
             finding = await job.probe.look(job.errand, asker, thorough=thorough)
         except CannotAsk as error:
             LOG.warning("%s: cannot look: %s", job.record.id, error)
             self._metrics.findings.labels("cannot-ask").inc()
             return None
+        if job.taken_at is None:
+            job.taken_at = self._clock()
         self._metrics.findings.labels(type(finding).__name__.lower()).inc()
         return finding
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -162,10 +163,17 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     real = Reconciler._look_once
 
-    async def look_once(self: Reconciler, job: Job, _settled: float, _patient: float) -> Any:
-        return await real(self, job, 0.0, 0.0)
+    async def look_once(self: Reconciler, job: Job, _since: float) -> Any:
+        with pytest.MonkeyPatch.context() as at_once:
+            at_once.setattr(job, "taken_at", 0.0)
+            at_once.setattr(job, "settled_at", lambda _settle: 0.0)
+            return await real(self, job, -math.inf)
 
     patch.setattr(Reconciler, "_look_once", look_once)
+
+
+def _settled_at_the_deadline(job: Job, settle: float) -> float:
+    return job.record.sending.send_deadline + settle
 
 
 @defect("the settle time begins before the doubt")
@@ -178,6 +186,7 @@ def _(patch: Patch) -> None:
         return msgspec.structs.replace(ended, attempts=(*ended.attempts[:-1], last))
 
     patch.setattr(request, "end_attempt", end_attempt)
+    patch.setattr(Job, "settled_at", _settled_at_the_deadline)
 
 
 @defect("an earlier life's server is taken for its own")
@@ -311,12 +320,17 @@ def _(patch: Patch) -> None:
     patch.setattr(Sweeper, "_recover", recover)
 
 
-@defect("the look that decides overtakes what waits")
+@defect("a look overtakes what waits")
 def _(patch: Patch) -> None:
     def afresh(self: Asker) -> Asker:
         return self
 
     patch.setattr(Asker, "afresh", afresh)
+
+
+@defect("the settle time begins before it is known that Nova has taken the POST")
+def _(patch: Patch) -> None:
+    patch.setattr(Job, "settled_at", _settled_at_the_deadline)
 
 
 @defect("5xx is taken for no effect")

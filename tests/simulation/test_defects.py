@@ -17,7 +17,8 @@ FOCUS = {
     "compensating without checking the mark": Theme.OVERTAKEN,
     "the settle time begins before the doubt": Theme.OVERTAKEN,
     "ignoring pagination": Theme.NAMESAKES,
-    "the look that decides overtakes what waits": Theme.NAMESAKES,
+    "a look overtakes what waits": Theme.NAMESAKES,
+    "the settle time begins before it is known that Nova has taken the POST": Theme.NAMESAKES,
     "what is forgotten is still answered from memory": Theme.OPERATED,
     "an operator cancels what was sent": Theme.OPERATED,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -72,8 +73,11 @@ def overslept(monkeypatch: pytest.MonkeyPatch, seed: int) -> History:
         call: Call,
         timeout: float,
         permitted: Callable[[], bool] = lambda: True,
+        *,
+        afresh: bool = False,
     ) -> Answer:
-        return await late.send(real, hostile, call, timeout, permitted)
+        carry = partial(real, afresh=afresh)
+        return await late.send(carry, hostile, call, timeout, permitted)
 
     with monkeypatch.context() as patch:
         patch.setattr(HostileCloud, "send", send)

@@ -105,6 +105,7 @@ class Caller:
     async def _exchange(self, method: str, target: str, body: bytes) -> Reply | None:
         """One exchange with any front; None: the connection broke, or nobody answered."""
         door = self._stream.chance.choice(self._doors)
+        began = self._stage.loop.time()
         draw = self._stage.torment.draw(self._stream, Operation.REPLY, self._intent.id)
         if not door.node.reachable:
             await asyncio.sleep(0.05)
@@ -124,7 +125,8 @@ class Caller:
         lost = draw.fault is Fault.REPLY_LOST
         self._stage.chronicle.note(self._stream.name, "gets", told, "lost" if lost else "")
         if reply is not None and reply.headers.get(b"preference-applied"):
-            self._stage.ledger.accepted(self._stage.standing(self._intent.id), self._intent.id)
+            standing = self._stage.standing(self._intent.id)
+            self._stage.ledger.accepted(standing, self._intent.id, began)
         return None if lost else reply
 
     def _scope(self, method: str, target: str) -> dict[str, object]:

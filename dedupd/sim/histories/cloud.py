@@ -24,9 +24,9 @@ SUBJECT = b"x-subject"
 LATE_SECONDS = 2.5
 """How long after its send timeout a POST may still take effect; the settle time is longer."""
 
-WAITS_SECONDS = 30.0
-"""For how long after that a POST may wait until the cloud takes its connection, unless something
-comes behind it over a connection of its own, and is answered."""
+WAITS_SECONDS = 40.0
+"""The longest time for which the cloud accepts no new connection, while it serves those it has. It
+begins with a POST; what comes over new connections after that is taken behind it."""
 
 KEPT_ON_SECONDS = 1.0
 """The longest time between the end of a lease and a POST that was kept back until then."""
@@ -67,7 +67,7 @@ def course(draw: Draw, timeout: float, *, deletes: bool = False) -> Course:
             late = (timeout + LATE_SECONDS) * size
             return Course(late, quick, _GATEWAY) if size < 0.5 else Course(late, None)
         case Fault.POST_WAITS:
-            return Course(timeout + LATE_SECONDS + WAITS_SECONDS * size, None)
+            return Course(LATE_SECONDS * (size * 1000 % 1), None)
         case _:
             return Course(quick, quick)
 
@@ -101,8 +101,7 @@ class HostileCloud:
         posts = call.method == "POST"
         operation = Operation.POST if posts else self._operation
         stage.ledger.sends += posts
-        if stage.torment.ambush is not None and subject:
-            await stage.torment.ambush.keep_back(operation, subject)
+        await stage.torment.keep_back(self._node.stream, operation, subject)
         draw = stage.torment.draw(self._node.stream, operation, subject)
         if draw.fault is Fault.SEND_KEPT:
             await self._keep_back(draw.size)
@@ -121,11 +120,11 @@ class HostileCloud:
         if deletes:
             check_discard(stage, call)
         answer: asyncio.Future[Answer] = stage.loop.create_future()
-        behind = tuple(stage.waiting) if afresh else ()
-        exchange = Carried(stage, call, subject, post, answer, made, behind)
+        exchange = Carried(stage, call, subject, post, answer, made)
         if draw.fault is Fault.POST_WAITS:
-            stage.waiting.append(exchange.take_effect)
-        exchange.begin(course(draw, timeout, deletes=deletes), timeout)
+            stage.close_door(WAITS_SECONDS * draw.size)
+        waits = stage.door_opens_in if afresh or draw.fault is Fault.POST_WAITS else 0.0
+        exchange.begin(course(draw, timeout, deletes=deletes), timeout, waits)
         return await answer
 
     async def _keep_back(self, size: float) -> None:
@@ -162,10 +161,7 @@ class HostileCloud:
 
 
 class Carried:
-    """One call on its way: the cloud does its part whether or not anybody waits for it.
-
-    ``behind``: what the cloud does first, unless that has been done already.
-    """
+    """One call on its way: the cloud does its part whether or not anybody waits for it."""
 
     def __init__(
         self,
@@ -175,34 +171,28 @@ class Carried:
         post: Post | None,
         answer: asyncio.Future[Answer],
         made: list[Answer] | None,
-        behind: tuple[Callable[[], None], ...] = (),
     ) -> None:
         self._made = made
-        self._behind = behind
         self._stage = stage
         self._call = call
         self._subject = subject
         self._post = post
         self._answer = answer
         self._own: Answer | None = None
-        self._carried_out = False
 
-    def begin(self, course: Course, timeout: float) -> None:
-        """Follow the course that was drawn; no answer by ``timeout`` is none at all."""
+    def begin(self, course: Course, timeout: float, waits: float = 0.0) -> None:
+        """Follow the course that was drawn; no answer by ``timeout`` is none at all.
+
+        ``waits``: the seconds until the cloud takes it.
+        """
         if course.effect is not None:
-            self._stage.later(course.effect, self.take_effect)
-        if course.answer is None or course.answer > timeout:
+            self._stage.later(waits + course.effect, self._take_effect)
+        if course.answer is None or waits + course.answer > timeout:
             self._stage.later(timeout, self._lose)
         else:
-            self._stage.later(course.answer, self._bring, course.instead)
+            self._stage.later(waits + course.answer, self._bring, course.instead)
 
-    def take_effect(self) -> None:
-        """Be carried out, once, after all that waited before this one came."""
-        if self._carried_out:
-            return
-        self._carried_out = True
-        for waiting in self._behind:
-            waiting()
+    def _take_effect(self) -> None:
         stage, call = self._stage, self._call
         headers = ((name.decode(), value.decode()) for name, value in call.headers)
         told = stage.nova.handle(call.method, call.target, headers, call.body)

@@ -349,6 +349,11 @@ class Torment:
         """The nodes that have lost an engine for good; that is no chance, and not counted."""
         self.ambush: Ambush | None = None
 
+    async def keep_back(self, stream: Stream, operation: Operation, subject: str) -> None:
+        """Let an operation wait where its fault lies in wait; what is spared goes on at once."""
+        if self.ambush is not None and subject and stream.name not in self.spared:
+            await self.ambush.keep_back(operation, subject)
+
     def draw(self, stream: Stream, operation: Operation, subject: str) -> Draw:
         """What befalls a node's next operation, which is about the request ``subject``."""
         stream.place += 1

@@ -84,6 +84,8 @@ class Ledger:
     """What somebody deleted or renamed: of several servers, another one is the first then."""
     excused: set[str] = field(default_factory=set)
     """The requests whose server somebody unmarked, or whose keypair's name somebody set free."""
+    released: dict[str, float] = field(default_factory=dict)
+    """When a life of each id was released last."""
     forgets: dict[str, list[Forget]] = field(default_factory=lambda: defaultdict(list))
     """What an operator forgot."""
     careless: Counter[str] = field(default_factory=Counter)
@@ -104,6 +106,8 @@ class Ledger:
             self.violations.append(f"2: {before.id[:8]} had ended, and was changed")
         if before.state is State.UNKNOWN and after.state is State.QUEUED:
             self._answered_for(before.id)
+        if after.state is State.RELEASED:
+            self.released[after.id] = self.clock()
 
     def forgotten(self, record: Record) -> None:
         """A record was deleted; ``record`` is as it stood."""
@@ -123,10 +127,14 @@ class Ledger:
         for post in self._posts[request_id] if self.careless[request_id] else ():
             post.spent = True
 
-    def accepted(self, record: Record | None, request_id: str) -> None:
-        """A caller was told that a request goes on; ``record`` is what stands for it."""
+    def accepted(self, record: Record | None, request_id: str, began: float) -> None:
+        """A caller who came at ``began`` was told that a request goes on; ``record`` stands for it.
+
+        Where none stands, it may have been released since, and a later claim have been withdrawn.
+        """
         life = self.lives.get((request_id, record.birth)) if record else None
-        if life is None and request_id in self.forgets:
+        released = self.released.get(request_id, -1.0) >= began
+        if life is None and (released or request_id in self.forgets):
             return
         if life is None:
             self.violations.append(f"4: {request_id[:8]} was accepted, and there is no record")

@@ -72,6 +72,7 @@ class Operator:
         self._care = care
         self._intents = intents
         self._terms = terms
+        self._first_looks: dict[tuple[str, float], float] = {}
         cloud = HostileCloud(node, Operation.OPERATOR_QUESTION, CONNECT_SECONDS)
         self._opener = Opener(
             node.stage.keys, cloud, None, ASK_SECONDS, watched(probes(), node.stage)
@@ -106,12 +107,15 @@ class Operator:
             await self._forget(record)
 
     async def _settle(self, intent: Intent, record: Record) -> None:
-        """Look in Nova when nothing can come any more, and say what there is."""
-        settled_at = record.sending.send_deadline + self._terms.settle + PATIENCE_SECONDS
-        if self._node.clock() < settled_at:
+        """Look in Nova when nothing can come any more, and say what there is.
+
+        That is some time after the first look, which came behind what waited.
+        """
+        answered = self._node.clock() + self._node.stage.door_opens_in
+        sent = record.id, record.sending.started_at
+        doubted = max(self._first_looks.setdefault(sent, answered), record.sending.send_deadline)
+        if self._node.clock() < doubted + self._terms.settle + PATIENCE_SECONDS:
             return
-        for take in self._node.stage.waiting:  # a client of its own has a connection of its own
-            take()
         made = made_by(self._node.stage, intent).surviving
         if made:
             await self._adopt(record, made[0])

@@ -85,8 +85,7 @@ class Stage:
         self.keys = Keys(IDENTITY, {1: SEAL}, self.entropy)
         self.ledger = Ledger(loop.time)
         self.nodes: dict[str, Node] = {}
-        self.waiting: list[Callable[[], None]] = []
-        """What has been sent and was not taken by the cloud at once, in order."""
+        self._door_opens = 0.0
         self.torment: Torment
         self.pause_exponent = 3.0
 
@@ -102,6 +101,15 @@ class Stage:
     ) -> None:
         """Have the world do something, whatever becomes of the process that asks for it."""
         self.loop.call_later(delay, callback, *args, context=self.context)
+
+    def close_door(self, seconds: float) -> None:
+        """Have the cloud accept no new connection for so long."""
+        self._door_opens = max(self._door_opens, self.loop.now + seconds)
+
+    @property
+    def door_opens_in(self) -> float:
+        """The seconds until the cloud accepts new connections, in the order in which they came."""
+        return max(0.0, self._door_opens - self.loop.now)
 
     def clock(self) -> float:
         """The true time, in seconds since the epoch."""

@@ -60,8 +60,7 @@ class Wire:
         if self._process is not node.process:
             return await answer  # what a dead process's clean-up asks for, nobody hears
         operation = self._operation if subject else self._upkeep
-        if stage.torment.ambush is not None and subject:
-            await stage.torment.ambush.keep_back(operation, subject)
+        await stage.torment.keep_back(node.stream, operation, subject)
         draw = stage.torment.draw(node.stream, operation, subject)
         fault, size = draw.fault, draw.size
         latency = LATENCY * (0.1 + size)

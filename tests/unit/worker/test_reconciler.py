@@ -176,15 +176,31 @@ class TestNotFound:
         assert asked
         assert all(sent.when >= settled for sent in asked)
 
-    async def test_only_the_look_that_decides_waits_behind_what_nova_has_not_taken(
+    async def test_the_settle_time_begins_when_nova_has_surely_taken_the_post(
         self, site: Site
     ) -> None:
+        """A look on a new connection, which waits behind the POST's, is answered at last."""
         crew, job = await in_doubt(site)
-        settled = job.record.sending.send_deadline + LIMITS.settle
+        deadline = job.record.sending.send_deadline
+        site.cloud.torment(Rule(fault="503-before", method="GET", times=10**6))
+        answering = deadline + LIMITS.settle / 2 - site.clock()
+        asyncio.get_running_loop().call_later(answering, site.cloud.torment)
         assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
         asked = site.cloud.of("GET")
-        assert {sent.afresh for sent in asked} == {True, False}
-        assert all(sent.afresh is (sent.when >= settled) for sent in asked)
+        behind = [sent for sent in asked if sent.afresh]
+        assert asked[: len(behind)] == behind
+        assert len(behind) < len(asked)
+        assert behind[-1].when > deadline
+        assert site.clock() >= behind[-1].when + LIMITS.settle
+
+    async def test_after_a_second_send_it_begins_anew(self, site: Site) -> None:
+        crew, job = await in_doubt(site)
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        site.cloud.script.append(LOST)
+        assert await crew.executor.send(job) is Step.RECONCILE
+        asked = len(site.cloud.of("GET"))
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        assert site.cloud.of("GET")[asked].afresh
 
     async def test_one_unbroken_look_is_needed(self, site: Site) -> None:
         crew, job = await in_doubt(site)
@@ -438,7 +454,9 @@ class TestRevisit:
         assert (await site.record(job.record)).state is State.UNKNOWN
 
 
-async def test_without_settle_time_one_look_decides(site: Site) -> None:
+async def test_without_settle_time_the_look_decides_that_comes_after_one_was_answered(
+    site: Site,
+) -> None:
     """The settle time begins when the send's own deadline has passed, not before."""
     site.limits = dataclasses.replace(LIMITS, settle=0)
     crew, job = await in_doubt(site)
