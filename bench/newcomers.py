@@ -1,7 +1,8 @@
 """How long a newcomer waits at a front that serves many who keep their connections.
 
 Callers repeat finished requests as fast as they can, each over one connection; meanwhile some come
-at once, each over a new one, and ask whether the front lives, as a load balancer does.
+at once, again and again, each over a new one, and ask whether the front lives, as a load balancer
+does.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.load import Requests, drive, percentile
+from bench.cell import Cell
+from bench.chain import progress
+from bench.load import percentile
 from bench.processes import Service, Services
 
 KEPT = (16, 64, 256)
-AT_ONCE = (1, 20, 100)
-TOKENS = 64
+AT_ONCE = (1, 20)
+REST_SECONDS = 0.1
 ASKED = b"GET /healthz/live HTTP/1.1\r\nHost: front\r\nConnection: close\r\n\r\n"
 
 Row = dict[str, float]
@@ -29,31 +32,36 @@ Row = dict[str, float]
 
 def newcomers(seconds: float, directory: Path, console: Console) -> dict[str, Any]:
     """Measure, print the table, and return all there is to keep."""
-    rows: list[Row] = []
-    with Services(directory) as services:
+    with Services(directory) as services, progress(console) as shown:
         front = services.dedupd(services.stub().url)
+        task = shown.add_task("newcomers", total=len(KEPT) * len(AT_ONCE))
+        rows = []
         for kept in KEPT:
-            rows += uvloop.run(beside(front, kept, seconds))
+            for number in AT_ONCE:
+                rows.append(uvloop.run(beside(front, kept, number, seconds)))
+                shown.advance(task)
     console.print(table(rows))
     return {"rows": rows}
 
 
-async def beside(front: Service, kept: int, seconds: float) -> list[Row]:
-    """What newcomers wait beside so many who are served."""
+async def beside(front: Service, kept: int, number: int, seconds: float) -> Row:
+    """What so many newcomers at once wait beside so many who are served."""
     url = urlsplit(front.url)
     address = (url.hostname or "127.0.0.1", url.port or 80)
-    requests = Requests(url.netloc, "replay", TOKENS, "X-Client-Token")
-    await drive([address], requests.seeding(), TOKENS, seconds=60.0)
-    load = asyncio.create_task(drive([address], requests.measured(), kept, 2 * seconds))
-    rows = []
-    for number in AT_ONCE:
-        await asyncio.sleep(seconds / 4)
-        waits = sorted(await asyncio.gather(*(waited(address) for _ in range(number))))
-        rows.append({"kept": kept, "at_once": number, "p50": percentile(waits, 0.5)})
-        rows[-1]["worst"] = waits[-1]
-    tally, elapsed = await load
-    assert not tally.errors(), tally.statuses
-    return [{**row, "rate": len(tally.latencies) / elapsed} for row in rows]
+    cell = Cell("replay", kept)
+    load = asyncio.create_task(asyncio.to_thread(cell.load, [front.url], [front.pid], seconds))
+    waits: list[float] = []
+    while not load.done():
+        waits += await asyncio.gather(*(waited(address) for _ in range(number)))
+        await asyncio.sleep(REST_SECONDS)
+    found, ordered = await load, sorted(waits)
+    return {
+        "kept": kept,
+        "rate": found["per_second"],
+        "at_once": number,
+        "p50": percentile(ordered, 0.5),
+        "worst": ordered[-1],
+    }
 
 
 async def waited(address: tuple[str, int]) -> float:

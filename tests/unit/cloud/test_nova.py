@@ -10,11 +10,12 @@ from contextlib import AsyncExitStack, ExitStack, closing
 from typing import Any
 
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from dedupd.api.passthrough import open_upstream
 from dedupd.cloud import nova as nova_module
 from dedupd.cloud.nova import Connector, Nova
-from dedupd.exchange import Call, Headers
+from dedupd.exchange import Answer, Call, Headers
 from dedupd.ports import Lost, NotSent
 from tests.engines.ports import free_port
 from tests.unit.upstreams import Handler, upstream
@@ -387,3 +388,33 @@ class TestGivenUp:
         with pytest.raises((Lost, asyncio.CancelledError)):
             await sending
         assert len(await waiting.said(connection)) < WHOLE
+
+    async def test_whose_answer_is_there_lets_its_connection_go_to_others(
+        self, cloud: Clouds, waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is cancelled when all has come, before it is told: another sends there already."""
+        loop, received = asyncio.get_running_loop(), ResponseHandler.data_received
+        nova = await cloud(waiting.url)
+        answered = asyncio.create_task(nova.send(Call("GET", "/answered", (HOST,)), DEADLINE))
+        begun, other = asyncio.Event(), list[asyncio.Task[Answer]]()
+
+        def receive(handler: ResponseHandler, data: bytes) -> None:
+            if not other and data == b"k":
+                other.append(asyncio.create_task(nova.send(post("/other"), DEADLINE)))
+                received(handler, data)
+                answered.cancel()
+            else:
+                received(handler, data)
+                begun.set()
+
+        monkeypatch.setattr(ResponseHandler, "data_received", receive)
+        connection = await waiting.taken()
+        assert (await waiting.said(connection)).startswith(b"GET /answered")
+        await loop.sock_sendall(connection, OK.removesuffix(b"k"))
+        await begun.wait()
+        await loop.sock_sendall(connection, b"k")
+        with pytest.raises(asyncio.CancelledError):
+            await answered
+        assert (await waiting.said(connection)).startswith(b"POST /other")
+        await loop.sock_sendall(connection, OK)
+        assert (await other[0]).status == 202
