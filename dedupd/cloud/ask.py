@@ -71,12 +71,13 @@ class Asker:
         self._timeout = timeout
         self._is_afresh = afresh
 
-    def afresh(self) -> Asker:
+    def afresh(self, timeout: float) -> Asker:
         """One that asks behind all that waits for Nova already (see ``Cloud.send``).
 
-        Where it finds nothing, that is not because something earlier was still waiting.
+        Its GETs take ``timeout`` s each and are not repeated: that would mean to leave the line,
+        and to come again at its end.
         """
-        return Asker(self._cloud, self._given, self._service_user, self._timeout, afresh=True)
+        return Asker(self._cloud, self._given, self._service_user, timeout, afresh=True)
 
     @cached_property
     def _headers(self) -> Headers:
@@ -143,6 +144,8 @@ class Asker:
         headers = (*self._headers, (b"Accept", b"application/json"), *version, *credentials)
         call = Call(method=method, target=target, headers=headers)
         try:
+            if self._is_afresh:
+                return await self._once(call)
             return await ASKING.repeat(self._once, call)
         except _TryAgain as error:
             raise CannotAsk(f"{method} {target.partition('?')[0]}: {error}") from None

@@ -53,9 +53,10 @@ OPTIONS = [
         "settle_seconds",
         type=values.Number("seconds", high=86400),
         default=60,
-        help="How many seconds after the deadline of a sending whose answer was lost Nova is "
-        "watched for its effect, before the request is sent again. It must be longer than Nova "
-        "can take between reading a request and showing what it made: too short a time makes "
+        help="How many seconds Nova is watched for the effect of a sending whose answer was lost, "
+        "before the request is sent again: after its deadline, or after Nova has answered to what "
+        "came behind it over a new connection, if that is later. It must be longer than Nova can "
+        "take between accepting a request and showing what it made: too short a time makes "
         "duplicates, a longer one only delays the answer in that case.",
     ),
     cfg.Opt(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from oslo_log import log
 
@@ -36,6 +37,7 @@ class Compensation:
     """Waits until the request has ended, and deletes what its record does not name.
 
     Args:
+        send: Seconds that one question may take which waits behind what was sent.
         settle: Seconds within which what was sent takes effect, or never does.
         retry: Seconds for which others may go on with the request beyond that.
     """
@@ -46,12 +48,14 @@ class Compensation:
         metrics: Metrics,
         clock: Callable[[], float],
         *,
+        send: float,
         settle: float,
         retry: float,
     ) -> None:
         self._store = store
         self._metrics = metrics
         self._clock = clock
+        self._send = send
         self._settle = settle
         self._retry = retry
 
@@ -72,12 +76,25 @@ class Compensation:
         if job.probe is None:
             return
         with _told_of(job, f"whatever bears its mark and was made by {_OTHER_SEND}"):
+            async with asyncio.timeout(self._settle + self._retry):
+                await self._accepted(job, job.probe)
             settled_at = job.settled_at(self._settle)
             await asyncio.sleep(max(0.0, settled_at - self._clock()))
             async with asyncio.timeout(self._settle + self._retry):
                 surplus = await self._surplus(job, job.probe)
             for resource in surplus:
                 await self._discard(job, job.probe, resource, _OTHER_SEND)
+
+    async def _accepted(self, job: Job, probe: Probe) -> None:
+        """Wait until Nova has surely accepted what was sent.
+
+        Raises:
+            TimeoutError: it does not answer.
+        """
+        if job.accepted_by is None:
+            look = partial(probe.look, job.errand, job.asker.afresh(self._send), thorough=False)
+            await policies.TELLING.repeat(look)
+            job.accepted_by = self._clock()
 
     async def _surplus(self, job: Job, probe: Probe) -> tuple[Resource, ...]:
         """What bears the mark beyond what the record names.
@@ -96,7 +113,7 @@ class Compensation:
             if ended.birth != job.record.birth:
                 raise _Left("the token was used again")
             surplus = await policies.TELLING.repeat(
-                probe.surplus, job.errand, ended.resource, job.asker.afresh()
+                probe.surplus, job.errand, ended.resource, job.asker
             )
             if await self._standing(job) == ended:
                 return surplus

@@ -115,7 +115,7 @@ class Executor:
         self._clock = clock
         self._slots = asyncio.Semaphore(limits.in_flight)
         self.compensation = Compensation(
-            store, metrics, clock, settle=limits.settle, retry=limits.retry
+            store, metrics, clock, send=limits.send, settle=limits.settle, retry=limits.retry
         )
         self.under_way: set[str] = set()
         """The ids of requests whose send has begun and whose answer is not dealt with yet."""

@@ -32,9 +32,9 @@ class Job:
     """Whether what it carries is here: ``errand`` and ``asker``."""
     errand: Errand = field(init=False)
     asker: Asker = field(init=False)
-    taken_at: float | None = field(default=None, init=False)
-    """By when Nova had surely taken what was sent last, so that it waits no longer to be carried
-    out: something that came behind it was answered. None: that is not known."""
+    accepted_by: float | None = field(default=None, init=False)
+    """By when Nova had surely accepted the connection of what was sent last: something that came
+    behind it was answered. None: that is not known."""
 
     def take_in(self, stored: Stored) -> None:
         """Go on from what is stored.
@@ -53,9 +53,9 @@ class Job:
     def settled_at(self, settle: float) -> float:
         """From when on nothing that was sent can take effect any more, as far as is known.
 
-        ``settle``: the seconds that this takes when Nova has taken it, and nobody waits for it.
+        ``settle``: the seconds that this takes when Nova has accepted it, and nobody waits for it.
         """
-        return max(self.record.sending.send_deadline, self.taken_at or 0.0) + settle
+        return max(self.record.sending.send_deadline, self.accepted_by or 0.0) + settle
 
     async def begin(self, store: Store, sending: Record) -> bool:
         """Write SENDING, and read what it carries with it; False: the record has been moved.
@@ -66,7 +66,7 @@ class Job:
         Raises:
             Unsealable, StoreUnavailable: nothing may be sent.
         """
-        self.taken_at = None
+        self.accepted_by = None
         if self.is_read:
             written = await store.swap(self.record, sending, worker=sending.owner)
             if written is not None:

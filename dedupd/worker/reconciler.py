@@ -106,7 +106,7 @@ class Reconciler:
         """
         began = self._clock()
         settled_at = job.settled_at(self._limits.settle)
-        settled = job.taken_at is not None and began >= settled_at
+        settled = job.accepted_by is not None and began >= settled_at
         finding = await self._look(job, thorough=settled)
         if isinstance(finding, Found):
             alone = await self._adopt(job, finding) and not _sent_before(job.record)
@@ -127,20 +127,21 @@ class Reconciler:
     async def _look(self, job: Job, *, thorough: bool) -> Finding | None:
         """One look, counted; None: the cloud did not tell.
 
-        Until one was answered that came behind the POST, each does: what it sent waits no longer
-        then until Nova takes it, and the settle time can begin.
+        Looks come over new connections until one is answered: by then Nova has accepted the POST,
+        and the settle time can begin.
         """
         if job.probe is None:
             return Undecided(NO_PROBE % job.record.route)
-        asker = job.asker.afresh() if job.taken_at is None else job.asker
+        known = job.accepted_by is not None
+        asker = job.asker if known else job.asker.afresh(self._limits.send)
         try:
             finding = await job.probe.look(job.errand, asker, thorough=thorough)
         except CannotAsk as error:
             LOG.warning("%s: cannot look: %s", job.record.id, error)
             self._metrics.findings.labels("cannot-ask").inc()
             return None
-        if job.taken_at is None:
-            job.taken_at = self._clock()
+        if not known:
+            job.accepted_by = self._clock()
         self._metrics.findings.labels(type(finding).__name__.lower()).inc()
         return finding
 

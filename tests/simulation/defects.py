@@ -165,7 +165,7 @@ def _(patch: Patch) -> None:
 
     async def look_once(self: Reconciler, job: Job, _since: float) -> Any:
         with pytest.MonkeyPatch.context() as at_once:
-            at_once.setattr(job, "taken_at", 0.0)
+            at_once.setattr(job, "accepted_by", 0.0)
             at_once.setattr(job, "settled_at", lambda _settle: 0.0)
             return await real(self, job, -math.inf)
 
@@ -322,7 +322,7 @@ def _(patch: Patch) -> None:
 
 @defect("a look overtakes what waits")
 def _(patch: Patch) -> None:
-    def afresh(self: Asker) -> Asker:
+    def afresh(self: Asker, _timeout: float) -> Asker:
         return self
 
     patch.setattr(Asker, "afresh", afresh)

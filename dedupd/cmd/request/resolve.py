@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Resolve(AboutOne, ShowOne):
     """Settle a request whose outcome is unknown. Look in Nova first: nothing else has.
 
+    If Nova was away, wait for [nova] settle_seconds after it has answered again, then look.
+
     --adopt: Nova carried it out and made this resource; callers get the answer that was lost.
     --failed: it had no effect and is over; callers get a fault. --send-again: it had no effect
     and is sent once more; if it did have one after all, there will be two.

@@ -28,6 +28,9 @@ WAITS_SECONDS = 40.0
 """The longest time for which the cloud accepts no new connection, while it serves those it has. It
 begins with a POST; what comes over new connections after that is taken behind it."""
 
+WORK_SECONDS = 8.0
+"""Within how long after that it is carried out; the settle time is longer."""
+
 KEPT_ON_SECONDS = 1.0
 """The longest time between the end of a lease and a POST that was kept back until then."""
 
@@ -67,7 +70,7 @@ def course(draw: Draw, timeout: float, *, deletes: bool = False) -> Course:
             late = (timeout + LATE_SECONDS) * size
             return Course(late, quick, _GATEWAY) if size < 0.5 else Course(late, None)
         case Fault.POST_WAITS:
-            return Course(LATE_SECONDS * (size * 1000 % 1), None)
+            return Course(WORK_SECONDS * (size * 1000 % 1), None)
         case _:
             return Course(quick, quick)
 
@@ -124,6 +127,8 @@ class HostileCloud:
         if draw.fault is Fault.POST_WAITS:
             stage.close_door(WAITS_SECONDS * draw.size)
         waits = stage.door_opens_in if afresh or draw.fault is Fault.POST_WAITS else 0.0
+        if post is not None:
+            post.waited = waits
         exchange.begin(course(draw, timeout, deletes=deletes), timeout, waits)
         return await answer
 

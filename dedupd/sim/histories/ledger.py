@@ -38,6 +38,8 @@ class Post:
 
     when: float
     timeout: float
+    waited: float = 0.0
+    """Seconds until the cloud accepted it."""
     spent: bool = False
     """Whether it can have no effect (any more) that nobody knows of."""
 

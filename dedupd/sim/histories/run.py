@@ -13,7 +13,7 @@ from dedupd.sim.histories import intents
 from dedupd.sim.histories.ambush import Ambush
 from dedupd.sim.histories.chronicle import Event, digest
 from dedupd.sim.histories.clients import Caller, Door
-from dedupd.sim.histories.cloud import LATE_SECONDS
+from dedupd.sim.histories.cloud import LATE_SECONDS, WORK_SECONDS
 from dedupd.sim.histories.faults import Aim, Injected, Key, Torment, stream
 from dedupd.sim.histories.intents import Intent
 from dedupd.sim.histories.invariants import violations
@@ -104,7 +104,8 @@ def play(plan: Plan, make: MakeTorment) -> History:
 
 def _counts_from(post: Post) -> float:
     """From when on a look for a POST's effect counts: it cannot come any more."""
-    return post.when + post.timeout + LATE_SECONDS
+    carried_out = post.waited + WORK_SECONDS if post.waited else 0.0
+    return post.when + max(post.timeout + LATE_SECONDS, carried_out)
 
 
 class _Play:

@@ -167,3 +167,25 @@ class TestDocument:
     def test_nor_what_is_not_json(self, body: bytes) -> None:
         with pytest.raises(CannotAsk, match="Asking: Nova's answer is not JSON"):
             document(Answer(200, (), body), "Asking")
+
+
+class TestAfresh:
+    async def test_asks_over_connections_of_its_own_and_as_the_same(
+        self, site: Site, asker: Make
+    ) -> None:
+        asks = asker(ServiceUser("dedupd"))
+        await asks.as_caller(SERVERS, VERSION)
+        await asks.afresh(30.0).as_caller(SERVERS, VERSION)
+        usual, behind = site.cloud.sent
+        assert (usual.afresh, behind.afresh) == (False, True)
+        assert behind.call == usual.call
+
+    async def test_waits_for_as_long_as_it_is_told_and_does_not_come_again(
+        self, site: Site, asker: Make
+    ) -> None:
+        site.cloud.torment(Rule(fault="delay-after", seconds=29), Rule(fault="drop-before"))
+        asks = asker().afresh(30.0)
+        assert (await asks.as_caller(SERVERS, VERSION)).status == 200
+        with pytest.raises(CannotAsk):
+            await asks.as_caller(SERVERS, VERSION)
+        assert len(site.cloud.sent) == 2

@@ -119,6 +119,21 @@ class TestOvertaken:
         assert ids(site) == [theirs]
         assert site.clock() >= settled_at
 
+    async def test_not_before_nova_has_surely_accepted_it(self, site: Site) -> None:
+        """Something that came behind it is answered long after it was given up."""
+        crew, job = await overtaken(site, made=False)
+        [theirs] = await carried_out(site)
+        await ended(site, job, Resource("server", theirs))
+        answering = job.record.sending.send_deadline + LIMITS.settle + 100 - site.clock()
+        site.cloud.torment(Rule(fault="503-before", method="GET", times=10**6))
+        asyncio.get_running_loop().call_later(answering, site.cloud.torment)
+        undoing = asyncio.create_task(crew.executor.compensation.overtaken(job))
+        await asyncio.sleep(answering + LIMITS.settle - 10)
+        assert all(sent.afresh for sent in site.cloud.of("GET"))
+        assert len(await carried_out(site)) == 1
+        await undoing
+        assert ids(site) == [theirs]
+
     async def test_not_before_the_others_have_ended(self, site: Site) -> None:
         """They may name either."""
         crew, job = await overtaken(site)
@@ -289,6 +304,7 @@ async def test_what_cannot_be_there_twice_is_not_looked_for(
     site: Site, what: dict[str, Any]
 ) -> None:
     crew, job = await overtaken(site, made=False, **what)
+    job.accepted_by = site.clock()
     asked = len(site.cloud.sent)
     await crew.executor.compensation.overtaken(job)
     assert len(site.cloud.sent) == asked

@@ -191,7 +191,30 @@ class TestNotFound:
         assert asked[: len(behind)] == behind
         assert len(behind) < len(asked)
         assert behind[-1].when > deadline
-        assert site.clock() >= behind[-1].when + LIMITS.settle
+        assert site.clock() == pytest.approx(behind[-1].when + LIMITS.settle, abs=0.1)
+
+    async def test_it_begins_when_the_look_was_answered_not_when_it_began(self, site: Site) -> None:
+        crew, job = await in_doubt(site)
+        late = LIMITS.connect + LIMITS.send + 10
+        site.cloud.torment(Rule(fault="delay-after", method="GET", seconds=late))
+        began = site.clock()
+        site.limits = dataclasses.replace(LIMITS, send=2 * late)
+        crew = await site.hired(lease_seconds=LASTING)
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        assert site.clock() >= began + late + LIMITS.settle
+
+    async def test_who_is_answered_late_is_patient_for_as_long_again(self, site: Site) -> None:
+        crew, job = await in_doubt(site)
+        loop, silent = (
+            asyncio.get_running_loop(),
+            Rule(fault="503-before", method="GET", times=10**6),
+        )
+        answering = job.record.sending.send_deadline + LIMITS.settle + LIMITS.retry - site.clock()
+        site.cloud.torment(silent)
+        loop.call_later(answering - 20, site.cloud.torment)
+        loop.call_later(answering, site.cloud.torment, silent)
+        loop.call_later(answering + LIMITS.settle + 20, site.cloud.torment)
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
 
     async def test_after_a_second_send_it_begins_anew(self, site: Site) -> None:
         crew, job = await in_doubt(site)
@@ -208,7 +231,7 @@ class TestNotFound:
         site.cloud.torment(Rule(fault="503-before", method="GET", times=10_000))
         asyncio.get_running_loop().call_later(settled + 50 - site.clock(), site.cloud.torment)
         assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
-        assert site.clock() >= settled + 50
+        assert site.clock() >= settled + 50 + LIMITS.settle
 
 
 class TestUndecided:
