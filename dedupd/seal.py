@@ -24,7 +24,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from dedupd.errors import ConfigError, DedupdError
+from dedupd.errors import ConfigError, Unavailable
 
 FORMAT = 1
 _NONCE_BYTES = 12
@@ -32,8 +32,11 @@ _HEADER_BYTES = 2 + _NONCE_BYTES
 _LINE = re.compile(r"(?:(identity)|seal ([1-9][0-9]{0,2})) ([0-9a-fA-F]{64})")
 
 
-class Unsealable(DedupdError):
-    """A sealed value was changed, belongs to another record, or its key is gone."""
+class Unsealable(Unavailable):
+    """A sealed value was changed, belongs to another record, or its key is not in this key file.
+
+    Another process may have the key: the same request may be repeated.
+    """
 
 
 class Keys:
@@ -77,7 +80,7 @@ class Keys:
         if cipher is None:
             raise Unsealable(
                 f"A record was sealed with key {sealed[1]}, which the key file ([seal] key_file) "
-                "no longer holds; put that line back until the record has expired."
+                "of this process does not hold; it needs that line until the record has expired."
             )
         try:
             return cipher.decrypt(sealed[2:_HEADER_BYTES], sealed[_HEADER_BYTES:], context.encode())

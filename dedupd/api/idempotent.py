@@ -41,7 +41,7 @@ from dedupd.exchange import Answer, header
 from dedupd.metrics import Metrics
 from dedupd.ports import Queue, QueueUnavailable, Store, Stored
 from dedupd.request import Record, State
-from dedupd.seal import Keys
+from dedupd.seal import Keys, Unsealable
 from dedupd.ssh_key import GeneratedKey
 
 LOG = log.getLogger(__name__)
@@ -129,6 +129,8 @@ class Visit:
 
     def _refusal(self, failure: DedupdError) -> Answer:
         """An error as an answer, marked with what is known of the request."""
+        if self._record and isinstance(failure, Unsealable):
+            LOG.error("%s: %s", self._record.id, failure.message)
         self._front.metrics.refused.labels(str(failure.status)).inc()
         accept = header(self._scope["headers"], b"accept") or b""
         status = _STATUS[self._record.state] if self._record else "released"

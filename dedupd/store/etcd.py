@@ -23,7 +23,7 @@ import msgspec
 from dedupd.ports import Depth, Query, Stored, StoreUnavailable, Worker
 from dedupd.request import Record
 from dedupd.store import etcd_check, etcd_keys, etcd_quota, etcd_requests
-from dedupd.store.etcd_cluster import OPERATION_SECONDS, Cluster
+from dedupd.store.etcd_cluster import OPERATION_SECONDS, Cluster, Refused
 from dedupd.store.etcd_keys import Head, Keys
 from dedupd.store.etcd_leases import Leases
 from dedupd.store.etcd_listing import Listing
@@ -105,7 +105,10 @@ class EtcdStore:
         doubtful = False
         while True:
             transaction = self._claiming(record, payload, standing)
-            part = await self._writes.run(record.id, transaction)
+            try:
+                part = await self._writes.run(record.id, transaction)
+            except Refused as refusal:
+                return False, await self._standing_in_full(record.id, refusal)
             if part.succeeded:
                 return True, Stored(_stamped(record, part.revision), payload)
             doubtful |= part.doubtful
@@ -240,6 +243,17 @@ class EtcdStore:
     def on_departure(self, listener: Callable[[str], None]) -> None:
         """See ``Store.on_departure``; hears of the workers of all processes."""
         self._departures.listen(listener)
+
+    async def _standing_in_full(self, id_: str, refusal: Refused) -> Stored:
+        """What stands where a claim would: etcd that is full refuses one without a look.
+
+        Raises:
+            Refused: it is not full, or nothing stands there.
+        """
+        standing = (await self.read([id_])).get(id_) if refusal.is_full else None
+        if standing is None or standing.record.state.vacant:
+            raise refusal
+        return standing
 
     def _claiming(self, record: Record, payload: bytes, released: Stored | None) -> Transaction:
         """The transaction that claims, in the place of a released record if there is one."""

@@ -89,6 +89,20 @@ def refuse_lossy(versions: Mapping[str, str], *, known_bad: bool) -> None:
     LOG.warning("etcd: %s, which loses acknowledged writes when it is killed", members)
 
 
+async def refuse_full(cluster: Cluster) -> None:
+    """Refuse a cluster that is full: it raises an alarm, and takes no write until that is lifted.
+
+    Raises:
+        StoreUnavailable: it is full, or does not answer.
+    """
+    answer, _ = await cluster.ask("Maintenance", "Alarm", rpc.AlarmRequest())
+    if any(alarm.alarm == rpc.NOSPACE for alarm in answer.alarms):
+        raise StoreUnavailable(
+            f"{cluster.subject} is full (alarm NOSPACE) and refuses every write. Make room and "
+            "lift the alarm (docs/operations.md, 'etcd is full'); until then restart nothing."
+        )
+
+
 async def claim_prefix(cluster: Cluster, key: bytes, identity: str, *, create: bool) -> None:
     """Make sure that the prefix is this identity key's; take it if it is nobody's and ``create``.
 

@@ -21,6 +21,7 @@ from dedupd.api.status import Status
 from dedupd.metrics import Metrics
 from dedupd.ports import Queue
 from dedupd.queue.memory import MemoryQueue
+from dedupd.seal import Keys
 from tests.unit.asgi import Exchange, Reply, call
 from tests.unit.site import AUTH, HOST, KEYS, REGION, SERVERS, VM, Site
 
@@ -37,6 +38,7 @@ class FrontDesk:
     Args:
         site: What stands behind it.
         queue: In the place of one on the site's broker.
+        keys: In the place of the site's.
         max_waiters, max_depth, project_share: As in the configuration.
         checks: What ``/healthz/ready`` runs.
         check_open: Raises while the store is not open.
@@ -48,6 +50,7 @@ class FrontDesk:
         site: Site,
         *,
         queue: Queue | None = None,
+        keys: Keys = KEYS,
         max_waiters: int = 100,
         max_depth: int = 100,
         project_share: float = 1.0,
@@ -65,7 +68,7 @@ class FrontDesk:
             Front(
                 store=site.store,
                 queue=self.queue,
-                keys=KEYS,
+                keys=keys,
                 authenticator=authenticator,
                 latch=self.latch,
                 admission=self.admission,

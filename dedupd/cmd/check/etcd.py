@@ -9,12 +9,13 @@ from dedupd.store import etcd_check, etcd_quota
 
 
 async def store(settings: Settings) -> Finding:
-    """Every member answers, none loses writes, and the records are of these keys."""
+    """Every member answers, none is full or loses writes, and the records are of these keys."""
     cluster = wiring.etcd_cluster(settings.store)
     await cluster.open()
     try:
         versions = await etcd_check.versions(cluster)
         quotas = await etcd_quota.quotas(cluster)
+        await etcd_check.refuse_full(cluster)
         etcd_check.refuse_lossy(versions, known_bad=settings.store.allow_lossy_etcd)
     finally:
         await cluster.close()

@@ -18,6 +18,7 @@ from dedupd.exchange import Answer, Call
 from dedupd.ports import NotSent, QueueUnavailable, Stored
 from dedupd.queue.memory import MemoryQueue
 from dedupd.request import Record, State
+from dedupd.seal import Keys
 from dedupd.sim.faults import Rule
 from tests.unit.asgi import Exchange, Reply
 from tests.unit.fronts import HOLD_SECONDS, LIMITS, MAX_BODY, FrontDesk
@@ -25,6 +26,7 @@ from tests.unit.site import (
     AUTH,
     HOST,
     KEYPAIRS,
+    KEYS,
     LASTING,
     PROJECT,
     SERVERS,
@@ -264,6 +266,17 @@ class TestRepeatFinished:
         first = await front.post()
         other: FrontDesk = await opened()
         assert (await other.post()).body == first.body
+
+    async def test_but_not_where_its_key_is_missing(
+        self, front: FrontDesk, opened: Open, worker: Crew, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Other fronts may have it: nothing is final, and an operator hears of it."""
+        first = await front.post()
+        without: FrontDesk = await opened(keys=Keys(KEYS.identity, {99: bytes(32)}))
+        refused = await without.post()
+        assert (refused.status, refused.header("retry-after")) == (503, "5")
+        assert "sealed with key 1, which the key file" in caplog.text
+        assert (await front.post()).body == first.body
 
     async def test_however_the_body_is_written(
         self, site: Site, front: FrontDesk, worker: Crew

@@ -17,6 +17,8 @@ from dedupd.errors import ConfigError
 from dedupd.ports import StoreUnavailable
 from dedupd.seal import Keys
 from dedupd.store.etcd_check import NoRecords
+from dedupd.store.etcd_cluster import Cluster
+from dedupd.store.etcd_stubs import rpc
 from tests.contract.stores import ETCD, make_record
 from tests.engines.ports import free_port
 from tests.integration.certificates import Authority
@@ -126,6 +128,18 @@ class TestCheck:
         with EtcdServer(tmp_path / "etcd", arguments=small) as etcd:
             result, detail = await local.store(configured(f"etcd://{etcd.endpoints[0]}"))
         assert (result, "2.0 GiB at most" in detail) == (Result.WARNING, True)
+
+    async def test_a_full_one(self, configured: Configured, keys: Keys, tmp_path: Path) -> None:
+        with EtcdServer(tmp_path / "etcd") as etcd:
+            settings = configured(f"etcd://{etcd.endpoints[0]}")
+            await used(settings, keys)
+            cluster = Cluster(etcd.endpoints)
+            await cluster.open()
+            alarm = rpc.AlarmRequest(action=rpc.AlarmRequest.ACTIVATE, alarm=rpc.NOSPACE)
+            await cluster.ask("Maintenance", "Alarm", alarm)
+            await cluster.close()
+            with pytest.raises(StoreUnavailable, match="is full"):
+                await local.store(settings)
 
     async def test_other_keys(self, configured: Configured, keys: Keys) -> None:
         await used(configured(), keys)

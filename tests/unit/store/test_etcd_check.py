@@ -178,6 +178,10 @@ class TestQuota:
             assert forgotten is True
             assert isinstance(refused, StoreUnavailable)
             assert (await store.read([second.id]))[second.id].record == second
+            standing = (await store.read([second.id]))[second.id]
+            assert await store.claim(second, b"") == (False, standing)
+            with pytest.raises(StoreUnavailable, match="database space exceeded"):
+                await store.claim(first, b"")
             await store.close()
 
     async def fill(self, store: EtcdStore) -> None:
