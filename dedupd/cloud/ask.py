@@ -62,22 +62,25 @@ class Asker:
         service_user: ServiceUser | None,
         timeout: float,
         *,
-        afresh: bool = False,
+        in_line: float | None = None,
     ) -> None:
-        """Ask on behalf of the request that carried ``headers``; each GET takes ``timeout`` s."""
+        """Ask on behalf of the request that carried ``headers``; each GET takes ``timeout`` s.
+
+        ``in_line``: see ``afresh``.
+        """
         self._cloud = cloud
         self._given = headers
         self._service_user = service_user
         self._timeout = timeout
-        self._is_afresh = afresh
+        self._in_line = in_line
 
     def afresh(self, timeout: float) -> Asker:
         """One that asks behind all that waits for Nova already (see ``Cloud.send``).
 
-        Its GETs take ``timeout`` s each and are not repeated: that would mean to leave the line,
-        and to come again at its end.
+        So does each of its GETs until one was answered. Each of these takes ``timeout`` s and is
+        not repeated: that would mean to leave the line, and to come again at its end.
         """
-        return Asker(self._cloud, self._given, self._service_user, timeout, afresh=True)
+        return Asker(self._cloud, self._given, self._service_user, self._timeout, in_line=timeout)
 
     @cached_property
     def _headers(self) -> Headers:
@@ -144,15 +147,21 @@ class Asker:
         headers = (*self._headers, (b"Accept", b"application/json"), *version, *credentials)
         call = Call(method=method, target=target, headers=headers)
         try:
-            if self._is_afresh:
-                return await self._once(call)
-            return await ASKING.repeat(self._once, call)
+            if self._in_line is not None:
+                return await self._behind(call, self._in_line)
+            return await ASKING.repeat(self._once, call, self._timeout)
         except _TryAgain as error:
             raise CannotAsk(f"{method} {target.partition('?')[0]}: {error}") from None
 
-    async def _once(self, call: Call) -> Answer:
+    async def _behind(self, call: Call, timeout: float) -> Answer:
+        """The answer to what waited in line; what follows need not."""
+        answer = await self._once(call, timeout, afresh=True)
+        self._in_line = None
+        return answer
+
+    async def _once(self, call: Call, timeout: float, *, afresh: bool = False) -> Answer:
         try:
-            answer = await self._cloud.send(call, self._timeout, afresh=self._is_afresh)
+            answer = await self._cloud.send(call, timeout, afresh=afresh)
         except (NotSent, Lost) as error:
             raise _TryAgain(error.message) from None
         if answer.status in _TRANSIENT:

@@ -183,9 +183,17 @@ class TestAfresh:
     async def test_waits_for_as_long_as_it_is_told_and_does_not_come_again(
         self, site: Site, asker: Make
     ) -> None:
-        site.cloud.torment(Rule(fault="delay-after", seconds=29), Rule(fault="drop-before"))
+        site.cloud.torment(Rule(fault="drop-before"), Rule(fault="delay-after", seconds=29))
         asks = asker().afresh(30.0)
-        assert (await asks.as_caller(SERVERS, VERSION)).status == 200
         with pytest.raises(CannotAsk):
             await asks.as_caller(SERVERS, VERSION)
-        assert len(site.cloud.sent) == 2
+        assert (await asks.as_caller(SERVERS, VERSION)).status == 200
+        assert [sent.afresh for sent in site.cloud.sent] == [True, True]
+
+    async def test_once_it_was_answered_it_asks_as_usual(self, site: Site, asker: Make) -> None:
+        """A look may take fifty questions: one that fails must not spoil it."""
+        asks = asker().afresh(30.0)
+        await asks.as_caller(SERVERS, VERSION)
+        site.cloud.torment(Rule(fault="503-before", times=3))
+        assert (await asks.as_caller(SERVERS, VERSION)).status == 200
+        assert [sent.afresh for sent in site.cloud.sent] == [True, *[False] * 4]

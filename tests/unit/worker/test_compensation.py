@@ -124,12 +124,15 @@ class TestOvertaken:
         crew, job = await overtaken(site, made=False)
         [theirs] = await carried_out(site)
         await ended(site, job, Resource("server", theirs))
-        answering = job.record.sending.send_deadline + LIMITS.settle + 100 - site.clock()
+        began = site.clock()
+        answering = job.record.sending.send_deadline + LIMITS.settle + 100 - began
         site.cloud.torment(Rule(fault="503-before", method="GET", times=10**6))
         asyncio.get_running_loop().call_later(answering, site.cloud.torment)
         undoing = asyncio.create_task(crew.executor.compensation.overtaken(job))
         await asyncio.sleep(answering + LIMITS.settle - 10)
-        assert all(sent.afresh for sent in site.cloud.of("GET"))
+        before = [sent for sent in site.cloud.of("GET") if sent.when < began + answering]
+        assert before
+        assert all(sent.afresh for sent in before)
         assert len(await carried_out(site)) == 1
         await undoing
         assert ids(site) == [theirs]
