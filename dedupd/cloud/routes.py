@@ -122,9 +122,9 @@ def errand(record: Record, payload: Payload) -> Errand:
     )
 
 
-def probes() -> dict[str, Probe]:
-    """A new probe of each kind, by the name that stands in the table."""
-    return {SERVERS: ServerProbe(), KEYPAIRS: KeypairProbe()}
+def probes(request_id_seconds: float = 15.0) -> dict[str, Probe]:
+    """A new probe of each kind, by the name that stands in the table (see ``ServerProbe``)."""
+    return {SERVERS: ServerProbe(request_id_seconds), KEYPAIRS: KeypairProbe()}
 
 
 def redact(route: Route, body: bytes) -> tuple[bytes, list[str]]:

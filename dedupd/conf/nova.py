@@ -67,6 +67,15 @@ OPTIONS = [
         "time; the pauses grow from there. Lower it for quicker answers, raise it to spare Nova.",
     ),
     cfg.Opt(
+        "request_id_seconds",
+        type=values.Number("seconds", high=3600),
+        default=15,
+        help="How many seconds a create's answer that was lost, and is put together again from "
+        "what Nova shows, waits for Nova's own id of the request. Nova's conductor notes that some "
+        "time after Nova has answered; where it has not by then, the caller gets the answer "
+        "without X-Openstack-Request-Id and X-Compute-Request-Id. 0 asks once.",
+    ),
+    cfg.Opt(
         "retry_seconds",
         type=values.Number("seconds", high=86400),
         default=300,
@@ -94,5 +103,6 @@ class NovaSettings:
     connect_timeout: float
     settle_seconds: float
     probe_seconds: float
+    request_id_seconds: float
     retry_seconds: float
     duplicates: Duplicates

@@ -29,6 +29,7 @@ QUICK = {
     "nova.settle_seconds": "6",
     "nova.retry_seconds": "300",
     "nova.probe_seconds": "0.25",
+    "nova.request_id_seconds": "150",
     "worker.lease_seconds": "2",
     "worker.sweep_seconds": "0.2",
     "worker.stop_seconds": "5",

@@ -23,14 +23,18 @@ _ALL_GROUPS = "".join(PASSWORD_GROUPS)
 _PASSWORD_BYTES = 16 * PASSWORD_LENGTH
 """Of two for each character, one in seven is passed over: so many are never used up."""
 
-REQUEST_ID = tenacity.AsyncRetrying(
-    retry=tenacity.retry_if_result(lambda found: found is None),
-    wait=tenacity.wait_exponential(multiplier=0.2, max=2),
-    stop=tenacity.stop_after_attempt(11),
-    retry_error_callback=lambda _: None,
-)
-"""Nova's conductor notes the create some 0.1 to 1 s after the 202, later where it is busy; where
-it has not within 15 s, the id is left out."""
+
+def noting(patience: float) -> tenacity.AsyncRetrying:
+    """Ask for the request id until it is noted; None after pauses of ``patience`` seconds.
+
+    Nova's conductor notes the create some 0.1 to 1 s after the 202, later where it is busy.
+    """
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_result(lambda found: found is None),
+        wait=tenacity.wait_exponential(multiplier=0.2, max=2),
+        stop=lambda state: state.idle_for >= patience,
+        retry_error_callback=lambda _: None,
+    )
 
 
 def password(seed: bytes) -> str:
@@ -67,10 +71,13 @@ def complete_links(errand: Errand, row: Row) -> list[dict[str, str]]:
     return [complete(link) for link in row.links]
 
 
-async def answer_headers(errand: Errand, asker: Asker, row: Row) -> Headers:
-    """The headers of the lost answer: Nova echoes the microversion that the caller asked for."""
+async def answer_headers(errand: Errand, asker: Asker, row: Row, patience: float) -> Headers:
+    """The headers of the lost answer: Nova echoes the microversion that the caller asked for.
+
+    Without Nova's request id where it is not noted within ``patience`` seconds.
+    """
     kept = common_headers(await ask_as_before(errand, asker, f"/servers/{row.id}"))
-    value: bytes | None = await REQUEST_ID.copy()(create_request_id, errand, asker, row)
+    value: bytes | None = await noting(patience)(create_request_id, errand, asker, row)
     if value is None:
         return kept
     return (*kept, (b"x-openstack-request-id", value), (b"x-compute-request-id", value))

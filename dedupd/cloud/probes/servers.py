@@ -51,9 +51,13 @@ class ServerProbe:
     existed = None
     """No matter: every POST makes servers of its own."""
 
-    def __init__(self) -> None:
-        """Nothing is known of this Nova's answers yet; by default they carry adminPass."""
+    def __init__(self, request_id_seconds: float = 15.0) -> None:
+        """Nothing is known of this Nova's answers yet; by default they carry adminPass.
+
+        ``request_id_seconds``: how long an answer that was lost waits for Nova's own id of it.
+        """
         self._answers_carry_password = True
+        self._request_id_seconds = request_id_seconds
 
     def prepare(self, errand: Errand) -> Call:
         """The body with the mark, and with an adminPass that a lost answer cannot take away."""
@@ -153,7 +157,7 @@ class ServerProbe:
         server = errand.document["server"]
         first, *others = sorted(rows, key=order)
         surplus = await _surplus(errand, asker, first, others)
-        headers = await answer_headers(errand, asker, first)
+        headers = await answer_headers(errand, asker, first, self._request_id_seconds)
         if not server.get("return_reservation_id"):
             links = complete_links(errand, first)
             link = links[0]["href"]

@@ -37,7 +37,7 @@ def test_the_defaults(loaded: Callable[..., Settings]) -> None:
     )
     assert dataclasses.astuple(settings.auth) == (Strategy.NOAUTH, 10.0, 10.0)
     assert dataclasses.astuple(settings.nova) == (
-        *(None, 64, 120.0, 10.0, 60.0, 0.5, 300.0),
+        *(None, 64, 120.0, 10.0, 60.0, 0.5, 15.0, 300.0),
         Duplicates.REPORT,
     )
     assert settings.store.url == StoreUrl(StoreScheme.SQLITE, home / "records.db")
@@ -186,6 +186,7 @@ def test_xdg_state_home(
         ("nova", "connect_timeout = 0", "from 0.1 to 300"),
         ("nova", "settle_seconds = -5", "from 0 to 86400"),
         ("nova", "probe_seconds = 0", "from 0.01 to 3600"),
+        ("nova", "request_id_seconds = -1", "from 0 to 3600"),
         ("nova", "retry_seconds = soon", "from 0 to 86400"),
         ("nova", "duplicates = keep", "write report or delete"),
         ("store", "url = mysql://db", "write sqlite:////var/lib"),
