@@ -281,7 +281,7 @@ class Cloud(Protocol):
         *,
         afresh: bool = False,
     ) -> Answer:
-        """Send once and wait for the whole answer; nothing underneath sends again.
+        """Send once and wait for the whole answer; nothing underneath sends a POST again.
 
         What is given up is not delivered any more, unless it has been already.
 

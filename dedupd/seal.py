@@ -24,7 +24,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from dedupd.errors import ConfigError, Unavailable
+from dedupd.errors import ConfigError, DedupdError
 
 FORMAT = 1
 _NONCE_BYTES = 12
@@ -32,10 +32,11 @@ _HEADER_BYTES = 2 + _NONCE_BYTES
 _LINE = re.compile(r"(?:(identity)|seal ([1-9][0-9]{0,2})) ([0-9a-fA-F]{64})")
 
 
-class Unsealable(Unavailable):
+class Unsealable(DedupdError):
     """A sealed value was changed, belongs to another record, or its key is not in this key file.
 
-    Another process may have the key: the same request may be repeated.
+    It says nothing of whether the request was carried out, so it is no 503. Another process may
+    have the key: the same request may be repeated.
     """
 
 

@@ -20,7 +20,6 @@ from dedupd.api.idempotent import Front, FrontLimits, Idempotent
 from dedupd.api.latch import Latch
 from dedupd.api.passthrough import PassThrough, open_upstream
 from dedupd.api.status import Status
-from dedupd.cloud.ask import ServiceUser
 from dedupd.cloud.nova import Connector, Nova
 from dedupd.cloud.routes import probes
 from dedupd.cloud.service_user import KeystoneServiceUser
@@ -32,7 +31,7 @@ from dedupd.conf.store import StoreSettings
 from dedupd.conf.values import StoreScheme
 from dedupd.errors import ConfigError, Unavailable
 from dedupd.metrics import Metrics, Place
-from dedupd.ports import Cloud, Queue, Store
+from dedupd.ports import Queue, Store
 from dedupd.seal import Keys
 from dedupd.store.memory import MemoryStore
 from dedupd.store.sqlite import SqliteStore
@@ -193,11 +192,6 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def opener(settings: Settings, keys: Keys, cloud: Cloud, user: ServiceUser | None) -> Opener:
-    """Reads stored requests, and looks for what became of them."""
-    return Opener(keys, cloud, user, ASK_SECONDS, probes(settings.nova.request_id_seconds))
-
-
 def _worker_service(shared: Parts, user: KeystoneServiceUser | None) -> WorkerService:
     settings, clock = shared.settings, shared.clock
     bounds = limits(settings)
@@ -209,7 +203,9 @@ def _worker_service(shared: Parts, user: KeystoneServiceUser | None) -> WorkerSe
     return WorkerService(
         store=shared.store,
         queue=shared.queue,
-        opener=opener(settings, shared.keys, shared.cloud, user),
+        opener=Opener(
+            shared.keys, shared.cloud, user, ASK_SECONDS, probes(settings.nova.request_id_seconds)
+        ),
         executor=executor,
         reconciler=Reconciler(
             shared.store, executor, lease, bounds, shared.metrics, clock, duplicates

@@ -108,7 +108,8 @@ class EtcdStore:
             try:
                 part = await self._writes.run(record.id, transaction)
             except Refused as refusal:
-                return False, await self._standing_in_full(record.id, refusal)
+                full = await self._standing_in_full(record.id, refusal)
+                return full.record.birth == record.birth, full
             if part.succeeded:
                 return True, Stored(_stamped(record, part.revision), payload)
             doubtful |= part.doubtful

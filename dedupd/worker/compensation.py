@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from oslo_log import log
 
@@ -77,7 +76,7 @@ class Compensation:
             return
         with _told_of(job, f"whatever bears its mark and was made by {_OTHER_SEND}"):
             async with asyncio.timeout(self._settle + self._retry):
-                await self._accepted(job, job.probe)
+                await self._accepted(job)
             settled_at = job.settled_at(self._settle)
             await asyncio.sleep(max(0.0, settled_at - self._clock()))
             async with asyncio.timeout(self._settle + self._retry):
@@ -85,15 +84,15 @@ class Compensation:
             for resource in surplus:
                 await self._discard(job, job.probe, resource, _OTHER_SEND)
 
-    async def _accepted(self, job: Job, probe: Probe) -> None:
-        """Wait until Nova has surely accepted what was sent.
+    async def _accepted(self, job: Job) -> None:
+        """Wait until Nova has surely accepted what was sent: it has answered what came behind it.
 
         Raises:
             TimeoutError: it does not answer.
         """
         if job.accepted_by is None:
-            look = partial(probe.look, job.errand, job.asker.afresh(self._send), thorough=False)
-            await policies.TELLING.repeat(look)
+            behind = job.asker.afresh(self._send)
+            await policies.TELLING.repeat(behind.as_caller, f"{job.errand.root}/", None)
             job.accepted_by = self._clock()
 
     async def _surplus(self, job: Job, probe: Probe) -> tuple[Resource, ...]:
@@ -115,7 +114,7 @@ class Compensation:
             surplus = await policies.TELLING.repeat(
                 probe.surplus, job.errand, ended.resource, job.asker
             )
-            if await self._standing(job) == ended:
+            if await policies.COMMIT.repeat(self._standing, job) == ended:
                 return surplus
 
     async def _unnamed(self, job: Job, resource: Resource) -> bool:

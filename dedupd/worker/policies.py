@@ -14,7 +14,9 @@ COMMIT = Policy(
     retry=tenacity.retry_if_exception_type(StoreUnavailable),
     wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
 )
-"""An answer of Nova is not given up: it is committed until it stands, or the worker stops."""
+"""An answer of Nova is not given up: it is committed until it stands, or the worker stops.
+
+So too a read that must not fail; whoever reads sets the deadline."""
 
 ENDING = Policy(
     retry=tenacity.retry_if_exception_type(StoreUnavailable)

@@ -13,7 +13,7 @@ from typing import cast
 from oslo_log import log
 
 from dedupd import request
-from dedupd.cloud.ask import CannotAsk
+from dedupd.cloud.ask import Asker, CannotAsk
 from dedupd.cloud.probes.base import Absent, Finding, Found, Undecided
 from dedupd.metrics import Metrics
 from dedupd.ports import Store
@@ -27,6 +27,7 @@ LOG = log.getLogger(__name__)
 
 NOT_TOLD = "Nova cannot be asked."
 """What went wrong is in the log: it may name what callers must not know."""
+IN_VAIN = "Nova gave no final answer however often it was sent, and nothing was made of it."
 NO_PROBE = "Its answer was lost, and no probe can tell whether it took effect (route: %s)."
 
 
@@ -96,7 +97,7 @@ class Reconciler:
 
     async def revisit(self, job: Job) -> bool:
         """Look once for what is UNKNOWN: adopted if it is found, otherwise it stays so."""
-        finding = await self._look(job, thorough=True)
+        finding = await self._look(job, job.asker, thorough=True)
         return isinstance(finding, Found) and await self._adopt(job, finding)
 
     async def _look_once(self, job: Job, since: float) -> Decision | None:
@@ -107,7 +108,7 @@ class Reconciler:
         began = self._clock()
         settled_at = job.settled_at(self._limits.settle)
         settled = job.accepted_by is not None and began >= settled_at
-        finding = await self._look(job, thorough=settled)
+        finding = await self._look_behind(job, thorough=settled)
         if isinstance(finding, Found):
             alone = await self._adopt(job, finding) and not _sent_before(job.record)
             return Decision.ENDED if alone else Decision.OVERTAKEN
@@ -117,31 +118,44 @@ class Reconciler:
         if not told and began < max(settled_at, since) + self._limits.retry:
             return None
         if isinstance(finding, Absent):
-            absent = request.end_attempt(
-                job.record, Verdict.ABSENT, self._clock(), detail="not found after settling"
-            )
-            job.advance(absent)
-            return Decision.SEND_AGAIN
+            return await self._send_again(job)
         return await self._give_up(job, NOT_TOLD if finding is None else finding.reason)
 
-    async def _look(self, job: Job, *, thorough: bool) -> Finding | None:
-        """One look, counted; None: the cloud did not tell.
+    async def _send_again(self, job: Job) -> Decision:
+        """Once at least; and no more when that has been in vain for ``retry`` seconds."""
+        now, in_vain = self._clock(), _sent_before(job.record)
+        absent = request.end_attempt(
+            job.record, Verdict.ABSENT, now, detail="not found after settling"
+        )
+        job.advance(absent)
+        since = absent.first_sent_at or now
+        if in_vain and now >= since + self._limits.retry:
+            return await self._give_up(job, IN_VAIN)
+        return Decision.SEND_AGAIN
 
-        Looks come over new connections until one is answered: by then Nova has accepted the POST,
+    async def _look_behind(self, job: Job, *, thorough: bool) -> Finding | None:
+        """One look behind what was sent, as long as it is not known that Nova has accepted that.
+
+        These looks come over new connections: once one was answered Nova has accepted the POST,
         and the settle time can begin.
         """
-        if job.probe is None:
-            return Undecided(NO_PROBE % job.record.route)
         known = job.accepted_by is not None
         asker = job.asker if known else job.asker.afresh(self._limits.send)
+        finding = await self._look(job, asker, thorough=thorough)
+        if finding is not None and not known:
+            job.accepted_by = self._clock()
+        return finding
+
+    async def _look(self, job: Job, asker: Asker, *, thorough: bool) -> Finding | None:
+        """One look, counted; None: the cloud did not tell."""
+        if job.probe is None:
+            return Undecided(NO_PROBE % job.record.route)
         try:
             finding = await job.probe.look(job.errand, asker, thorough=thorough)
         except CannotAsk as error:
             LOG.warning("%s: cannot look: %s", job.record.id, error)
             self._metrics.findings.labels("cannot-ask").inc()
             return None
-        if not known:
-            job.accepted_by = self._clock()
         self._metrics.findings.labels(type(finding).__name__.lower()).inc()
         return finding
 

@@ -213,11 +213,14 @@ class WorkerService:
 
     async def _adopt(self, record: Record) -> None:
         """Reconcile what a worker that is gone left SENDING."""
-        ours = await self._reconciler.take_over(record)
         stored = (await self._store.read([record.id])).get(record.id)
-        if ours is None or stored is None or stored.record != ours:
+        if stored is None or stored.record != record:
             return
-        await self._resolve(self._opener.open(stored))
+        job = self._opener.open(stored)
+        ours = await self._reconciler.take_over(record)
+        if ours is not None:
+            job.advance(ours)
+            await self._resolve(job)
 
     async def _revisit(self, record: Record) -> None:
         """Look once for an unknown."""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import tenacity
 
-from dedupd.cloud.ask import Asker
+from dedupd.cloud.ask import Asker, CannotAsk
 from dedupd.cloud.probes.base import Errand, ask_as_before, common_headers
 from dedupd.cloud.probes.server_rows import Row
 from dedupd.exchange import NOT_JSON, Headers
@@ -27,10 +27,12 @@ _PASSWORD_BYTES = 16 * PASSWORD_LENGTH
 def noting(patience: float) -> tenacity.AsyncRetrying:
     """Ask for the request id until it is noted; None after pauses of ``patience`` seconds.
 
-    Nova's conductor notes the create some 0.1 to 1 s after the 202, later where it is busy.
+    Nova's conductor notes the create some 0.1 to 1 s after the 202, later where it is busy. Where
+    the cloud does not tell it, that is no reason to keep the rest of the answer back.
     """
     return tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_result(lambda found: found is None),
+        retry=tenacity.retry_if_result(lambda found: found is None)
+        | tenacity.retry_if_exception_type(CannotAsk),
         wait=tenacity.wait_exponential(multiplier=0.2, max=2),
         stop=lambda state: state.idle_for >= patience,
         retry_error_callback=lambda _: None,
@@ -74,7 +76,7 @@ def complete_links(errand: Errand, row: Row) -> list[dict[str, str]]:
 async def answer_headers(errand: Errand, asker: Asker, row: Row, patience: float) -> Headers:
     """The headers of the lost answer: Nova echoes the microversion that the caller asked for.
 
-    Without Nova's request id where it is not noted within ``patience`` seconds.
+    Without Nova's request id where it is not told within ``patience`` seconds.
     """
     kept = common_headers(await ask_as_before(errand, asker, f"/servers/{row.id}"))
     value: bytes | None = await noting(patience)(create_request_id, errand, asker, row)

@@ -15,6 +15,7 @@ from dedupd.cmd.request.deeds import Desk
 from dedupd.cmd.request.desk import AboutOne, at_desk, configured
 from dedupd.ports import Stored
 from dedupd.request import Record
+from dedupd.worker.job import Opener
 
 if TYPE_CHECKING:
     from dedupd.cmd.main import Dedupd
@@ -64,5 +65,5 @@ class Resolve(AboutOne, ShowOne):
 async def _adopt(app: Dedupd, arguments: argparse.Namespace, desk: Desk, stored: Stored) -> Record:
     settings = configured(app, arguments)
     async with wiring.open_cloud(settings) as cloud, wiring.service_user(settings) as user:
-        job = wiring.opener(settings, desk.keys, cloud, user).open(stored)
+        job = Opener(desk.keys, cloud, user, wiring.ASK_SECONDS).open(stored)
         return await deeds.adopt(desk, job, arguments.adopt)

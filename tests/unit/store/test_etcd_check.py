@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from grpc import aio
 
@@ -179,7 +180,9 @@ class TestQuota:
             assert isinstance(refused, StoreUnavailable)
             assert (await store.read([second.id]))[second.id].record == second
             standing = (await store.read([second.id]))[second.id]
-            assert await store.claim(second, b"") == (False, standing)
+            another = msgspec.structs.replace(second, birth="another")
+            assert await store.claim(another, b"") == (False, standing)
+            assert await store.claim(second, b"") == (True, standing), "its first try was in doubt"
             with pytest.raises(StoreUnavailable, match="database space exceeded"):
                 await store.claim(first, b"")
             await store.close()

@@ -137,6 +137,30 @@ class TestOvertaken:
         await undoing
         assert ids(site) == [theirs]
 
+    async def test_nor_is_more_asked_of_nova_for_that_than_an_answer(self, site: Site) -> None:
+        """What a lost answer would need, and this Nova does not tell, is not asked for."""
+        crew, job = await overtaken(site)
+        [theirs] = await carried_out(site)
+        await ended(site, job, Resource("server", theirs))
+        await crew.executor.compensation.overtaken(job)
+        assert ids(site) == [theirs]
+        assert not [sent for sent in site.cloud.of("GET") if "actions" in sent.path]
+
+    async def test_a_store_that_is_away_for_a_moment_is_read_again(self, site: Site) -> None:
+        """Nobody else comes back to it."""
+        crew, job = await overtaken(site)
+        [theirs] = await carried_out(site)
+        await ended(site, job, Resource("server", theirs))
+
+        async def away(call: Call) -> None:
+            if "detail" in call.target:
+                site.store.away = True
+                asyncio.get_running_loop().call_later(20, setattr, site.store, "away", False)
+
+        site.cloud.before_send = away
+        await crew.executor.compensation.overtaken(job)
+        assert ids(site) == [theirs]
+
     async def test_not_before_the_others_have_ended(self, site: Site) -> None:
         """They may name either."""
         crew, job = await overtaken(site)

@@ -17,7 +17,7 @@ from dedupd.request import Record, Resource, State, Verdict
 from dedupd.sim.faults import Rule
 from dedupd.worker.executor import Step
 from dedupd.worker.job import Job
-from dedupd.worker.reconciler import Decision
+from dedupd.worker.reconciler import IN_VAIN, Decision
 from tests.unit.site import AUTH, KEYPAIRS, LASTING, LIMITS, SERVERS, VM, Crew, Site, call_of
 
 VIRTUAL_TIME = True
@@ -224,6 +224,31 @@ class TestNotFound:
         asked = len(site.cloud.of("GET"))
         assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
         assert site.cloud.of("GET")[asked].afresh
+
+    async def test_it_is_not_sent_for_ever(self, site: Site) -> None:
+        """A Nova that fails each time, and makes nothing: that is for people to decide."""
+        site.cloud.torment(Rule(fault="500-before", method="POST", times=10**6))
+        crew = await site.started(lease_seconds=LASTING)
+        began = site.clock()
+        record = await site.until_state(await site.submitted(), State.UNKNOWN)
+        assert LIMITS.retry <= site.clock() - began < LIMITS.retry + 2 * SETTLED
+        assert record.detail == IN_VAIN
+        verdicts = {attempt.verdict for attempt in record.attempts}
+        assert verdicts == {Verdict.ABSENT}
+        sent = len(site.cloud.posts())
+        assert sent > 2
+        await asyncio.sleep(86400)
+        assert len(site.cloud.posts()) == sent
+        await crew.service.stop()
+
+    async def test_but_once_more_however_short_the_time_is(self, site: Site) -> None:
+        site.limits = dataclasses.replace(LIMITS, retry=0)
+        crew, job = await in_doubt(site)
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        site.cloud.script.append(LOST)
+        assert await crew.executor.send(job) is Step.RECONCILE
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        assert (await site.record(job.record)).state is State.UNKNOWN
 
     async def test_one_unbroken_look_is_needed(self, site: Site) -> None:
         crew, job = await in_doubt(site)
@@ -454,6 +479,14 @@ class TestRevisit:
         record = await site.record(job.record)
         assert (record.state, record.status, record.detail) == (State.DONE, 202, "")
         assert (await site.answer(record)).status == 202
+
+    async def test_it_does_not_wait_in_line(self, site: Site) -> None:
+        """It decides nothing but what it finds; a hiccup of Nova is no reason to give up."""
+        crew, job = await self.unknown(site)
+        site.cloud.carry_out(site.cloud.posts()[0].call)
+        site.cloud.torment(Rule(fault="503-before", method="GET"))
+        assert await crew.reconciler.revisit(job)
+        assert not any(sent.afresh for sent in site.cloud.sent)
 
     async def test_what_is_not_found_stays_unknown_and_is_never_sent_by_itself(
         self, site: Site

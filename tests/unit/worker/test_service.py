@@ -14,10 +14,12 @@ from dedupd import request
 from dedupd.exchange import Answer, Call
 from dedupd.ports import Lost, NotSent
 from dedupd.request import Record, State, Verdict
+from dedupd.seal import Keys
 from dedupd.sim.faults import Rule
 from dedupd.worker.service import MAX_REVISITS, REPUBLISH_SECONDS
 from tests.unit.site import (
     KEYPAIRS,
+    KEYS,
     LEASE_SECONDS,
     LIMITS,
     SERVERS,
@@ -691,6 +693,19 @@ class TestTrouble:
         await crew.service._revisit(unknown)
         assert await site.record(record) == written
         assert not site.cloud.sent
+
+    async def test_who_cannot_read_it_does_not_take_it(
+        self, site: Site, start: Start, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Another one, which has the key, may lead the next time."""
+        crew = await start()
+        crew.opener._keys = Keys(KEYS.identity, {99: bytes(32)})
+        record = await site.claimed()
+        orphan = await site.store.swap(record, request.begin_send(record, "dead", site.clock(), 35))
+        assert orphan
+        await asyncio.sleep(LEASE_SECONDS + 2 * SWEEP_SECONDS)
+        assert "sealed with key 1" in caplog.text
+        assert await site.record(record) == orphan
 
     async def test_what_is_in_hand_is_not_begun_twice(self, site: Site, start: Start) -> None:
         """Not even where the sweeper has looked a moment too early."""

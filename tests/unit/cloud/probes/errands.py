@@ -72,11 +72,13 @@ class Scheduling:
 class Altered:
     """A Nova whose answers to some GETs are others than the simulation's."""
 
-    def __init__(self, site: Site, path: str, document: Any, *, bare: bool = False) -> None:
+    def __init__(
+        self, site: Site, path: str, document: Any, *, bare: bool = False, status: int = 200
+    ) -> None:
         self._cloud = site.cloud
         self._path = path
         self._bare = bare
-        self._answer = Answer(200, (), msgspec.json.encode(document))
+        self._answer = Answer(status, (), msgspec.json.encode(document))
 
     async def send(
         self,

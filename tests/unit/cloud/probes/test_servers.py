@@ -574,6 +574,17 @@ class TestAnswer:
         assert finding.answer.header(b"x-openstack-request-id") is None
         assert patience <= site.clock() - began < patience + 5
 
+    @pytest.mark.parametrize("status", [403, 404, 500])
+    async def test_nor_where_nova_does_not_tell_it(self, site: Site, status: int) -> None:
+        """The rest of the answer is not kept back for it."""
+        errand = errand_of(site)
+        lost = await made(site, errand)
+        refusing = Altered(site, "/os-instance-actions", {}, status=status)
+        finding = await looked(site, errand, cloud=refusing)
+        assert isinstance(finding, Found)
+        assert finding.answer.header(b"x-openstack-request-id") is None
+        assert msgspec.json.decode(finding.answer.body) == msgspec.json.decode(lost.body)
+
     async def test_it_waits_for_the_request_id(self, site: Site) -> None:
         errand = errand_of(site)
         lost = await made(site, errand)
