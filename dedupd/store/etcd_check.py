@@ -7,18 +7,23 @@ import re
 from collections.abc import Mapping
 
 import msgspec
+from grpc import StatusCode
 from oslo_log import log
 
 from dedupd.errors import ConfigError
 from dedupd.ports import StoreUnavailable
 from dedupd.store import etcd_requests
-from dedupd.store.etcd_cluster import Cluster
+from dedupd.store.etcd_cluster import Cluster, Refused
 from dedupd.store.etcd_stubs import rpc
 
 LOG = log.getLogger(__name__)
 
 LAYOUT = 1
 """The layout of ``etcd_keys``."""
+
+TOLD_TO_ROOT = "3.5.28 or later"
+"""What is known of a member that tells its version to etcd's root only: so do 3.5.28 to 3.5.30 and
+3.6 (CVE-2026-33413, etcd issue 21663); what was before them told it to anybody."""
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
@@ -38,6 +43,7 @@ async def versions(cluster: Cluster) -> dict[str, str]:
     """The version of each member that answers, by its endpoint.
 
     Raises:
+        Refused: those that answer do not take us.
         StoreUnavailable: none answers.
     """
     endpoints = cluster.endpoints
@@ -48,17 +54,25 @@ async def versions(cluster: Cluster) -> dict[str, str]:
             known[endpoint] = answer
         else:
             LOG.warning("etcd: the version of %s is not known: %s", endpoint, answer)
-    if not known:
-        raise StoreUnavailable(f"{cluster.subject} does not answer.")
-    return known
+    if known:
+        return known
+    for answer in answers:
+        if isinstance(answer, Refused):
+            raise answer
+    raise StoreUnavailable(f"{cluster.subject} does not answer.")
 
 
 async def _version(cluster: Cluster, endpoint: str) -> str | StoreUnavailable:
     try:
         status = await cluster.ask_member(endpoint, "Maintenance", "Status", rpc.StatusRequest())
     except StoreUnavailable as error:
-        return error
+        return TOLD_TO_ROOT if _is_for_root(error) else error
     return str(status.version)
+
+
+def _is_for_root(error: StoreUnavailable) -> bool:
+    """Whether it is refused to us, though etcd takes us for a user."""
+    return isinstance(error, Refused) and error.code is StatusCode.PERMISSION_DENIED
 
 
 def loses_writes(version: str) -> bool:
@@ -92,10 +106,18 @@ def refuse_lossy(versions: Mapping[str, str], *, known_bad: bool) -> None:
 async def refuse_full(cluster: Cluster) -> None:
     """Refuse a cluster that is full: it raises an alarm, and takes no write until that is lifted.
 
+    One that tells of its alarms to root only is taken for one that has none.
+
     Raises:
         StoreUnavailable: it is full, or does not answer.
     """
-    answer, _ = await cluster.ask("Maintenance", "Alarm", rpc.AlarmRequest())
+    try:
+        answer, _ = await cluster.ask("Maintenance", "Alarm", rpc.AlarmRequest())
+    except Refused as refusal:
+        if not _is_for_root(refusal):
+            raise
+        LOG.info("etcd: %s tells of its alarms to root only", cluster.subject)
+        return
     if any(alarm.alarm == rpc.NOSPACE for alarm in answer.alarms):
         raise StoreUnavailable(
             f"{cluster.subject} is full (alarm NOSPACE) and refuses every write. Make room and "

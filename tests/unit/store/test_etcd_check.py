@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from grpc import aio
+from grpc import StatusCode, aio
 
 from dedupd.errors import ConfigError
 from dedupd.ports import StoreUnavailable
@@ -36,6 +37,17 @@ async def cluster() -> AsyncIterator[Cluster]:
     await cluster.close()
 
 
+@asynccontextmanager
+async def served(maintenance: Any) -> AsyncIterator[str]:
+    """The endpoint of a server that knows nothing but these calls."""
+    server = aio.server()
+    rpc.add_MaintenanceServicer_to_server(maintenance, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield f"127.0.0.1:{port}"
+    await server.stop(None)
+
+
 @pytest.fixture
 async def etcd_3_5_1() -> AsyncIterator[str]:
     """A server that says it is one, and knows nothing else: no such etcd can be had any more."""
@@ -44,12 +56,33 @@ async def etcd_3_5_1() -> AsyncIterator[str]:
         async def Status(self, request: Any, context: Any) -> Any:  # noqa: N802 # etcd's name
             return rpc.StatusResponse(version="3.5.1")
 
-    server = aio.server()
-    rpc.add_MaintenanceServicer_to_server(Maintenance(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    yield f"127.0.0.1:{port}"
-    await server.stop(None)
+    async with served(Maintenance()) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+async def etcd_3_5_28() -> AsyncIterator[str]:
+    """A server that tells nothing about itself to a user who is not root."""
+
+    class Maintenance(rpc.MaintenanceServicer):  # type: ignore[misc] # it has no types
+        async def Status(self, request: Any, context: Any) -> Any:  # noqa: N802 # etcd's name
+            await context.abort(StatusCode.PERMISSION_DENIED, "etcdserver: permission denied")
+
+        Alarm = Status
+
+    async with served(Maintenance()) as endpoint:
+        yield endpoint
+
+
+async def test_a_version_that_is_told_to_root_only_loses_nothing(etcd_3_5_28: str) -> None:
+    """What loses writes tells its version to anybody."""
+    cluster = Cluster((etcd_3_5_28,))
+    await cluster.open()
+    versions = await etcd_check.versions(cluster)
+    assert versions == {etcd_3_5_28: etcd_check.TOLD_TO_ROOT}
+    assert not loses_writes(etcd_check.TOLD_TO_ROOT)
+    await etcd_check.refuse_full(cluster)
+    await cluster.close()
 
 
 @pytest.mark.parametrize(
