@@ -54,12 +54,16 @@ class Next:
     pause: float | None = None
 
 
-UNREACHABLE = Answer(
-    status=BadGateway.status,
-    headers=((b"content-type", b"application/json"),),
-    body=BadGateway("Nova could not be reached; nothing was sent.").fault_body(),
-)
+def _bad_gateway(message: str) -> Answer:
+    json = ((b"content-type", b"application/json"),)
+    return Answer(BadGateway.status, json, BadGateway(message).fault_body())
+
+
+UNREACHABLE = _bad_gateway("Nova could not be reached; nothing was sent.")
 """What is released in the end where nothing could be sent."""
+
+IN_VAIN = _bad_gateway("Nova gave no final answer however often it was sent, and made nothing.")
+"""And where what was sent had no effect each time; unless Nova's last answer is at hand."""
 
 ENDED = Next(Step.ENDED)
 RECONCILE = Next(Step.RECONCILE)
@@ -171,6 +175,7 @@ class Executor:
                 answer, ruling = await self._exchange(job)
         self._metrics.attempts.labels(ruling.outcome.value).inc()
         if ruling.outcome is Outcome.AMBIGUOUS:
+            job.failure = answer
             return RECONCILE
         if ruling.outcome is Outcome.DEFINITE:
             await self._settle(job, answer)
@@ -268,16 +273,19 @@ class Executor:
                 return ENDED
             job.advance(written)
             return Next(Step.AGAIN, pause)
-        await self._release(job, answer)
+        await self.release(job, answer)
         return ENDED
 
-    async def _release(self, job: Job, answer: Answer) -> None:
+    async def release(self, job: Job, answer: Answer) -> bool:
+        """Tell those who wait that it had no effect; False where another worker moved it first."""
         released = request.release(
             job.record, self._clock(), status=answer.status, keep=RELEASED_SECONDS
         )
         sealed = seal_answer(self._keys, job.record, answer)
-        if await commit(self._store, job.record, released, sealed) is not None:
+        written = await commit(self._store, job.record, released, sealed)
+        if written is not None:
             self._metrics.ended.labels(State.RELEASED.label).inc()
+        return written is not None
 
 
 _VERDICTS = {

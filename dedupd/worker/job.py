@@ -10,6 +10,7 @@ import msgspec
 from dedupd.cloud import routes
 from dedupd.cloud.ask import Asker, ServiceUser
 from dedupd.cloud.probes.base import Errand, Probe
+from dedupd.exchange import Answer
 from dedupd.ports import Cloud, Store, Stored, StoreUnavailable
 from dedupd.request import Record
 from dedupd.seal import Keys
@@ -35,6 +36,8 @@ class Job:
     accepted_by: float | None = field(default=None, init=False)
     """By when Nova had surely accepted the connection of what was sent last: something that came
     behind it was answered. None: that is not known."""
+    failure: Answer | None = field(default=None, init=False)
+    """What this worker was told when what it sent last was left in doubt."""
 
     def take_in(self, stored: Stored) -> None:
         """Go on from what is stored.

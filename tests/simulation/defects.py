@@ -379,7 +379,7 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     async def give_up(self: Reconciler, job: Job, _reason: str) -> Decision:
         answer = Answer(502, (), b"{}")
-        await self._executor._release(job, answer)
+        await self._executor.release(job, answer)
         return Decision.ENDED
 
     patch.setattr(Reconciler, "_give_up", give_up)

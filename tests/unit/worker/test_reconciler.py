@@ -15,9 +15,9 @@ from dedupd.exchange import Call
 from dedupd.ports import Lost
 from dedupd.request import Record, Resource, State, Verdict
 from dedupd.sim.faults import Rule
-from dedupd.worker.executor import Step
+from dedupd.worker.executor import IN_VAIN, Step
 from dedupd.worker.job import Job
-from dedupd.worker.reconciler import IN_VAIN, Decision
+from dedupd.worker.reconciler import Decision
 from tests.unit.site import AUTH, KEYPAIRS, LASTING, LIMITS, SERVERS, VM, Crew, Site, call_of
 
 VIRTUAL_TIME = True
@@ -226,13 +226,15 @@ class TestNotFound:
         assert site.cloud.of("GET")[asked].afresh
 
     async def test_it_is_not_sent_for_ever(self, site: Site) -> None:
-        """A Nova that fails each time, and makes nothing: that is for people to decide."""
+        """A Nova that fails each time, and makes nothing: its last answer is the caller's."""
         site.cloud.torment(Rule(fault="500-before", method="POST", times=10**6))
         crew = await site.started(lease_seconds=LASTING)
         began = site.clock()
-        record = await site.until_state(await site.submitted(), State.UNKNOWN)
-        assert LIMITS.retry <= site.clock() - began < LIMITS.retry + 2 * SETTLED
-        assert record.detail == IN_VAIN
+        record = await site.until_state(await site.submitted(), State.RELEASED)
+        known = record.attempts[0].ended_at or began
+        assert known + LIMITS.retry <= site.clock() < known + LIMITS.retry + 2 * SETTLED
+        assert record.status == 500
+        assert (await site.answer(record)).body == b"injected fault\n"
         verdicts = {attempt.verdict for attempt in record.attempts}
         assert verdicts == {Verdict.ABSENT}
         sent = len(site.cloud.posts())
@@ -242,13 +244,16 @@ class TestNotFound:
         await crew.service.stop()
 
     async def test_but_once_more_however_short_the_time_is(self, site: Site) -> None:
+        """And of that another worker may know no answer."""
         site.limits = dataclasses.replace(LIMITS, retry=0)
         crew, job = await in_doubt(site)
         assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
         site.cloud.script.append(LOST)
         assert await crew.executor.send(job) is Step.RECONCILE
+        job = await site.job(job.record, crew)
         assert await crew.reconciler.decide(job) is Decision.ENDED
-        assert (await site.record(job.record)).state is State.UNKNOWN
+        record = await site.record(job.record)
+        assert (record.state, await site.answer(record)) == (State.RELEASED, IN_VAIN)
 
     async def test_one_unbroken_look_is_needed(self, site: Site) -> None:
         crew, job = await in_doubt(site)
