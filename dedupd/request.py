@@ -126,6 +126,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
     """When this state ends: a result becomes a tombstone, a tombstone or a release vanishes."""
     version: int = 0
     """The store's fence (etcd: mod_revision); set by the store alone."""
+    vain_since: float | None = None
+    """When nothing was found for the first time of what had been sent."""
 
     @property
     def sending(self) -> Attempt:
@@ -174,7 +176,10 @@ def end_attempt(
         ended_at=now,
         send_deadline=max(last.send_deadline, now) if doubtful else last.send_deadline,
     )
-    return msgspec.structs.replace(record, attempts=(*record.attempts[:-1], ended))
+    attempts = (*record.attempts[:-1], ended)
+    if verdict is not Verdict.ABSENT or record.vain_since is not None:
+        return msgspec.structs.replace(record, attempts=attempts)
+    return msgspec.structs.replace(record, attempts=attempts, vain_since=now)
 
 
 def take_over(record: Record, worker: str) -> Record:
@@ -191,7 +196,7 @@ def requeue(record: Record, worker: str, retry_until: float) -> Record:
 def send_again(record: Record, detail: str) -> Record:
     """QUEUED once more because an operator says so (``detail``): its retries start anew."""
     return msgspec.structs.replace(
-        record, state=State.QUEUED, owner="", retry_until=None, detail=detail
+        record, state=State.QUEUED, owner="", retry_until=None, vain_since=None, detail=detail
     )
 
 

@@ -109,7 +109,8 @@ class EtcdStore:
                 part = await self._writes.run(record.id, transaction)
             except Refused as refusal:
                 full = await self._standing_in_full(record.id, refusal)
-                return full.record.birth == record.birth, full
+                as_made = msgspec.structs.replace(full.record, version=record.version)
+                return as_made == record, full
             if part.succeeded:
                 return True, Stored(_stamped(record, part.revision), payload)
             doubtful |= part.doubtful

@@ -66,7 +66,10 @@ async def _version(cluster: Cluster, endpoint: str) -> str | StoreUnavailable:
     try:
         status = await cluster.ask_member(endpoint, "Maintenance", "Status", rpc.StatusRequest())
     except StoreUnavailable as error:
-        return TOLD_TO_ROOT if _is_for_root(error) else error
+        if not _is_for_root(error):
+            return error
+        LOG.info("etcd: %s tells its version to root only", endpoint)
+        return TOLD_TO_ROOT
     return str(status.version)
 
 

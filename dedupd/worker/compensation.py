@@ -121,14 +121,17 @@ class Compensation:
         """Whether the request has ended without this; who still works on it may yet find it.
 
         A later life of the token bears the same mark and may have adopted it, so the record that
-        stands now counts, whichever it is. Where none stands, an operator has decided.
+        stands now counts, whichever it is.
 
         Raises:
+            _Left: none stands, so that an operator has decided, or an operator is to decide.
             TimeoutError: others work on it for too long; or they died, and it is for us to go on.
         """
         async with asyncio.timeout(self._settle + self._retry):
             ended = await self._ended(job)
-        return not (ended is None or ended.state.pending or _names(ended, resource))
+        if ended is None or ended.state.pending:
+            raise _Left("gone" if ended is None else ended.state.label)
+        return not _names(ended, resource)
 
     async def _ended(self, job: Job) -> Record | None:
         """The record when nobody works on it any more; None: it is gone."""

@@ -175,7 +175,8 @@ class Executor:
                 answer, ruling = await self._exchange(job)
         self._metrics.attempts.labels(ruling.outcome.value).inc()
         if ruling.outcome is Outcome.AMBIGUOUS:
-            job.failure = answer
+            told = job.record.sending.status is not None
+            job.failure = answer if told else None
             return RECONCILE
         if ruling.outcome is Outcome.DEFINITE:
             await self._settle(job, answer)
@@ -276,11 +277,17 @@ class Executor:
         await self.release(job, answer)
         return ENDED
 
-    async def release(self, job: Job, answer: Answer) -> bool:
+    async def release_in_vain(self, job: Job) -> bool:
+        """Release what had no effect however often it was sent; see ``release``.
+
+        It stands for as long as a result, in nobody's way: should a sender wake up that was paused
+        all that time, it finds that what it makes counts for nothing, and undoes it.
+        """
+        return await self.release(job, job.failure or IN_VAIN, keep=self._limits.result)
+
+    async def release(self, job: Job, answer: Answer, keep: float = RELEASED_SECONDS) -> bool:
         """Tell those who wait that it had no effect; False where another worker moved it first."""
-        released = request.release(
-            job.record, self._clock(), status=answer.status, keep=RELEASED_SECONDS
-        )
+        released = request.release(job.record, self._clock(), status=answer.status, keep=keep)
         sealed = seal_answer(self._keys, job.record, answer)
         written = await commit(self._store, job.record, released, sealed)
         if written is not None:

@@ -37,7 +37,7 @@ class Job:
     """By when Nova had surely accepted the connection of what was sent last: something that came
     behind it was answered. None: that is not known."""
     failure: Answer | None = field(default=None, init=False)
-    """What this worker was told when what it sent last was left in doubt."""
+    """What Nova answered this worker to what it sent last, if that left it in doubt."""
 
     def take_in(self, stored: Stored) -> None:
         """Go on from what is stored.

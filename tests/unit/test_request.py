@@ -160,9 +160,12 @@ class TestRequeue:
 
 
 def test_an_operator_s_word_lets_retries_start_anew() -> None:
-    record = made(state=State.UNKNOWN, retry_until=NOW, attempts=(attempt(1),), detail="lost")
+    record = made(
+        state=State.UNKNOWN, retry_until=NOW, attempts=(attempt(1),), detail="lost", vain_since=NOW
+    )
     again = request.send_again(record, "by an operator")
     assert (again.state, again.owner, again.retry_until) == (State.QUEUED, "", None)
+    assert again.vain_since is None
     assert again.detail == "by an operator"
     assert again.attempts == record.attempts
 

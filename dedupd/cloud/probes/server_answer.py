@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterable
@@ -25,16 +26,18 @@ _PASSWORD_BYTES = 16 * PASSWORD_LENGTH
 
 
 def noting(patience: float) -> tenacity.AsyncRetrying:
-    """Ask for the request id until it is noted; None after pauses of ``patience`` seconds.
+    """Ask for the request id until it is noted; None after ``patience`` seconds.
 
     Nova's conductor notes the create some 0.1 to 1 s after the 202, later where it is busy. Where
     the cloud does not tell it, that is no reason to keep the rest of the answer back.
     """
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + patience
     return tenacity.AsyncRetrying(
         retry=tenacity.retry_if_result(lambda found: found is None)
         | tenacity.retry_if_exception_type(CannotAsk),
         wait=tenacity.wait_exponential(multiplier=0.2, max=2),
-        stop=lambda state: state.idle_for >= patience,
+        stop=lambda _: loop.time() >= ends,
         retry_error_callback=lambda _: None,
     )
 

@@ -216,6 +216,8 @@ class TestQuota:
             another = msgspec.structs.replace(second, birth="another")
             assert await store.claim(another, b"") == (False, standing)
             assert await store.claim(second, b"") == (True, standing), "its first try was in doubt"
+            moved_on = msgspec.structs.replace(second, owner="somebody")
+            assert await store.claim(moved_on, b"") == (False, standing)
             with pytest.raises(StoreUnavailable, match="database space exceeded"):
                 await store.claim(first, b"")
             await store.close()

@@ -245,6 +245,15 @@ class TestLeftAlone:
         await crew.executor.compensation.overtaken(job)
         self.check(site, caplog.text, "_Left('gone')")
 
+    async def test_so_too_where_its_own_answer_came(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        crew, job = await overtaken(site)
+        await site.store.forget(await site.record(job.record))
+        await crew.executor.compensation.undo(job, Resource("server", *ids(site)))
+        self.check(site, caplog.text, "_Left('gone')")
+        assert f"server {ids(site)[0]}, made by a worker that had lost the request" in caplog.text
+
     async def test_what_another_life_of_the_token_may_have_been_told_of(
         self, site: Site, caplog: pytest.LogCaptureFixture
     ) -> None:

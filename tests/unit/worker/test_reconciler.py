@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 
 from dedupd import request
 from dedupd.exchange import Call
-from dedupd.ports import Lost
+from dedupd.ports import Lost, NotSent
 from dedupd.request import Record, Resource, State, Verdict
 from dedupd.sim.faults import Rule
 from dedupd.worker.executor import IN_VAIN, Step
@@ -242,6 +242,33 @@ class TestNotFound:
         await asyncio.sleep(86400)
         assert len(site.cloud.posts()) == sent
         await crew.service.stop()
+
+    async def test_nor_where_the_first_sends_did_not_arrive(self, site: Site) -> None:
+        """The record keeps some attempts only, and remembers all the same since when it is so."""
+        site.limits = dataclasses.replace(LIMITS, send=5, settle=5, retry=2000)
+        refused = NotSent("refused")
+        site.cloud.script += [refused, *[LOST] * 10_000]
+        crew = await site.started(lease_seconds=LASTING)
+        record = await site.until_state(await site.submitted(), State.RELEASED)
+        assert record.attempts[0].verdict is Verdict.NO_EFFECT
+        assert record.vain_since is not None
+        assert record.vain_since + 2000 <= site.clock() < record.vain_since + 2100
+        await crew.service.stop()
+
+    async def test_a_sender_who_sleeps_longer_undoes_what_it_makes(self, site: Site) -> None:
+        """Whoever repeats it meanwhile begins anew; what was released counts for nothing."""
+        crew, job = await in_doubt(site)
+        asleep = await site.job(job.record, crew)
+        site.cloud.script += [LOST] * 100
+        while await crew.reconciler.decide(job) is Decision.SEND_AGAIN:
+            assert await crew.executor.send(job) is Step.RECONCILE
+        assert (await site.record(job.record)).state is State.RELEASED
+        await asyncio.sleep(3600)
+        site.cloud.script.clear()
+        site.cloud.carry_out(site.cloud.posts()[0].call)
+        [late] = site.servers()
+        await crew.executor.compensation.undo(asleep, Resource("server", late["id"]))
+        assert not site.servers()
 
     async def test_but_once_more_however_short_the_time_is(self, site: Site) -> None:
         """And of that another worker may know no answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -73,11 +74,19 @@ class Altered:
     """A Nova whose answers to some GETs are others than the simulation's."""
 
     def __init__(
-        self, site: Site, path: str, document: Any, *, bare: bool = False, status: int = 200
+        self,
+        site: Site,
+        path: str,
+        document: Any,
+        *,
+        bare: bool = False,
+        status: int = 200,
+        seconds: float = 0.0,
     ) -> None:
         self._cloud = site.cloud
         self._path = path
         self._bare = bare
+        self._seconds = seconds
         self._answer = Answer(status, (), msgspec.json.encode(document))
 
     async def send(
@@ -90,6 +99,7 @@ class Altered:
     ) -> Answer:
         path, _, query = call.target.partition("?")
         if path.endswith(self._path) and not (self._bare and query):
+            await asyncio.sleep(self._seconds)
             return self._answer
         return await self._cloud.send(call, timeout, afresh=afresh)
 

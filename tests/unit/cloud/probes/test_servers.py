@@ -585,6 +585,15 @@ class TestAnswer:
         assert finding.answer.header(b"x-openstack-request-id") is None
         assert msgspec.json.decode(finding.answer.body) == msgspec.json.decode(lost.body)
 
+    async def test_however_slowly_nova_answers(self, site: Site) -> None:
+        errand = errand_of(site)
+        await made(site, errand)
+        never = Altered(site, "/os-instance-actions", {"instanceActions": []}, seconds=9)
+        began = site.clock()
+        finding = await looked(site, errand, cloud=never, probe=ServerProbe(20))
+        assert isinstance(finding, Found)
+        assert 20 <= site.clock() - began < 20 + 2 * 9 + 2
+
     async def test_it_waits_for_the_request_id(self, site: Site) -> None:
         errand = errand_of(site)
         lost = await made(site, errand)
