@@ -15,7 +15,7 @@ import msgspec
 
 from dedupd.cloud.probes.base import Errand, Probe, effective
 from dedupd.cloud.probes.keypairs import KeypairProbe, generates
-from dedupd.cloud.probes.servers import ServerProbe
+from dedupd.cloud.probes.servers import REQUEST_ID_SECONDS, ServerProbe
 from dedupd.errors import BadRequest
 from dedupd.exchange import NOT_JSON, Payload
 from dedupd.microversion import Microversion, parse
@@ -122,7 +122,7 @@ def errand(record: Record, payload: Payload) -> Errand:
     )
 
 
-def probes(request_id_seconds: float = 15.0) -> dict[str, Probe]:
+def probes(request_id_seconds: float = REQUEST_ID_SECONDS) -> dict[str, Probe]:
     """A new probe of each kind, by the name that stands in the table (see ``ServerProbe``)."""
     return {SERVERS: ServerProbe(request_id_seconds), KEYPAIRS: KeypairProbe()}
 

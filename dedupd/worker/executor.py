@@ -286,7 +286,10 @@ class Executor:
         return await self.release(job, job.failure or IN_VAIN, keep=self._limits.result)
 
     async def release(self, job: Job, answer: Answer, keep: float = RELEASED_SECONDS) -> bool:
-        """Tell those who wait that it had no effect; False where another worker moved it first."""
+        """Tell those who wait that it had no effect; False where another worker moved it first.
+
+        ``keep``: the seconds for which the answer stands.
+        """
         released = request.release(job.record, self._clock(), status=answer.status, keep=keep)
         sealed = seal_answer(self._keys, job.record, answer)
         written = await commit(self._store, job.record, released, sealed)

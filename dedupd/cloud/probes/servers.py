@@ -42,6 +42,9 @@ from dedupd.cloud.probes.server_rows import (
 from dedupd.exchange import NOT_JSON, Answer, Call
 from dedupd.request import Resource
 
+REQUEST_ID_SECONDS = 15.0
+"""Where nothing else is configured (``[nova] request_id_seconds``)."""
+
 CELL_DOWN = "A cell of this Nova is down; what it holds cannot be seen."
 
 
@@ -51,7 +54,7 @@ class ServerProbe:
     existed = None
     """No matter: every POST makes servers of its own."""
 
-    def __init__(self, request_id_seconds: float = 15.0) -> None:
+    def __init__(self, request_id_seconds: float = REQUEST_ID_SECONDS) -> None:
         """Nothing is known of this Nova's answers yet; by default they carry adminPass.
 
         ``request_id_seconds``: how long an answer that was lost waits for Nova's own id of it.
