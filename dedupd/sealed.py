@@ -21,9 +21,9 @@ _ANSWER = msgspec.msgpack.Decoder(Answer)
 _NOT_KEPT = frozenset({b"content-length", b"date"})
 """What the front writes anew for each caller."""
 
-_USUAL = Answer(
-    status=202,
-    headers=(
+_EXAMPLE = {
+    "status": 202,
+    "headers": (
         (b"Server", b"Apache/2.4 (Debian)"),
         (b"OpenStack-API-Version", b"compute 2.1"),
         (b"X-OpenStack-Nova-API-Version", b"2.1"),
@@ -33,11 +33,12 @@ _USUAL = Answer(
         (b"x-compute-request-id", b"req-"),
         (b"Location", b"http://controller:8774/v2.1/servers/"),
     ),
-    body=b'{"server": {"id": "", "links": [{"rel": "self", "href": "http://controller:8774/v2.1/'
+    "body": b'{"server": {"id": "", "links": [{"rel": "self", "href": "http://controller:8774/v2.1/'
     b'servers/"}, {"rel": "bookmark", "href": "http://controller:8774/servers/"}], '
     b'"OS-DCF:diskConfig": "MANUAL", "security_groups": [{"name": "default"}], "adminPass": "',
-)
-_SMALL = Deflate(msgspec.msgpack.encode(_USUAL))
+}
+"""Spelled out, and no ``Answer``: see ``store.etcd_keys``."""
+_SMALL = Deflate(msgspec.msgpack.encode(_EXAMPLE))
 
 
 def seal_payload(keys: Keys, record: Record, payload: Payload) -> bytes:

@@ -39,7 +39,7 @@ import msgspec
 
 from dedupd.deflate import Deflate
 from dedupd.ports import Stored
-from dedupd.request import Attempt, Record, Resource, State, Verdict
+from dedupd.request import Record, State
 
 LISTING_SECONDS = 10
 """Records of one project that were created within so many seconds are listed in the order of their
@@ -78,15 +78,10 @@ class _Value(msgspec.Struct, frozen=True, array_like=True):
     result: bytes | None
 
 
-_USUAL = Record(
-    id="",
-    birth="",
-    project_id="",
-    user_id="",
-    route="server create",
-    path="/v2.1/servers",
-    fingerprint=b"",
-    parts=dict.fromkeys(
+_EXAMPLE = [
+    *("", "", "", ""),
+    *("server create", "/v2.1/servers", b""),
+    dict.fromkeys(
         [
             "path",
             "microversion",
@@ -95,18 +90,18 @@ _USUAL = Record(
         ],
         b"",
     ),
-    created_at=0.0,
-    state=State.DONE,
-    attempts=(Attempt("", 0.0, 0.0, Verdict.ANSWERED, 202, "", 0.0),),
-    status=202,
-    resource=Resource("server", "", "", "http://controller:8774/v2.1/servers/"),
-    completed_at=0.0,
-    expires_at=0.0,
-)
+    *(0.0, 3, ""),
+    [["", 0.0, 0.0, "answered", 202, "", 0.0]],
+    *(None, None, 202),
+    ["server", "", "", "http://controller:8774/v2.1/servers/"],
+    *("", 0.0, 0.0, 0),
+]
+"""A finished record, in its fields' order. It is spelled out and is no ``Record``, so that a field
+which a record is given later leaves it as it is: what was packed beside it could not be read."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Value).decode
 _decode_record = msgspec.msgpack.Decoder(Record).decode
-_SMALL = Deflate(_encode(_USUAL))
+_SMALL = Deflate(_encode(_EXAMPLE))
 
 
 def encode(record: Record, token: bytes, result: bytes | None) -> bytes:
