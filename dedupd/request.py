@@ -1,8 +1,8 @@
 """The vocabulary: a request's record, its states, and the pure functions between them.
 
 ``queued -> sending -> done``, ``sending -> unknown -> done``, ``queued -> cancelled``. A request
-that had no effect is *released*: its record stays for a moment so that those who wait for it can
-read the answer, but a repeat finds it gone. A record whose answer has expired is a *tombstone*.
+that had no effect is *released*: its record stays for those who wait for it, and for a sender who
+is late, but a repeat finds it gone. A record whose answer has expired is a *tombstone*.
 
 A record is never changed in place: a function here makes the next one, and a store writes it with
 one compare-and-swap. Times are seconds since the epoch (wall clock, UTC).
@@ -142,6 +142,13 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
     def first_sent_at(self) -> float | None:
         """When the request was first sent, or None."""
         return self.attempts[0].started_at if self.attempts else None
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether nothing was found of what had been sent; who sent it may yet be asleep."""
+        return self.vain_since is not None or any(
+            attempt.verdict is Verdict.ABSENT for attempt in self.attempts
+        )
 
 
 def begin_send(record: Record, worker: str, now: float, timeout: float) -> Record:

@@ -47,7 +47,7 @@ def _all_hold(verifier: Verifier, properties: Mapping[str, str]) -> Iterator[boo
         search = verifier.search(name)
         _line("holds" if search.holds else "FAILS", name, what, search, began)
         if not search.complete:
-            print(verifier.trail() if search.errors else search.output, file=sys.stderr)
+            print(verifier.trail(name) if search.errors else search.output, file=sys.stderr)
         yield search.holds
 
 

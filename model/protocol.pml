@@ -20,7 +20,7 @@
 #ifndef DEEDS
 #define DEEDS 1                         /* how often the project cancels, or an operator resolves */
 #endif
-#ifdef OVERTAKEN_IS_LEFT                /* only a worker that sleeps too long is overtaken */
+#if defined(OVERTAKEN_IS_LEFT) || defined(VAIN_IS_FORGOTTEN)      /* only who sleeps too long is concerned */
 #define UNBOUNDED_PAUSE
 #define NOTHING_MORE_FAILS
 #endif
@@ -102,7 +102,11 @@ ltl one_survivor { [] <> AT_MOST_ONE(SURVIVING) }
 
 #define HOLDS(who) HAS(holders, who)
 #define LIVES(who) HAS(alive, who)
+#ifdef UNBOUNDED_PAUSE                  /* what a sleeper makes may be taken for a later life's: not promised */
+#define VACANT (state == none)
+#else
 #define VACANT (state == none || state == released)
+#endif
 
 #ifdef UNFENCED_COMMIT
 #define MAY_COMMIT(who) true
@@ -341,7 +345,7 @@ see:
 	:: atomic { SURVIVING != 0 -> found = FIRST(SURVIVING); goto adopt }
 	:: atomic { NOTHING_SEEN && state == unknown -> goto idle }
 	:: atomic { NOTHING_SEEN && state != unknown && !ripe -> goto look }
-	:: atomic { NOTHING_SEEN && state != unknown && ripe -> decided = decided | BIT(sent); goto begin }
+	:: atomic { NOTHING_SEEN && state != unknown && ripe -> decided = decided | BIT(sent); goto send_again }
 	:: atomic { ripe && MAY_FAIL && faults > 0 -> faults--; goto give_up }  /* Nova does not tell */
 	fi;
 
@@ -350,6 +354,18 @@ see:
 #else
 #define IF_OVERTAKEN overtaken
 #endif
+#ifdef VAIN_IS_FORGOTTEN
+#define AFTER_VAIN none
+#else
+#define AFTER_VAIN released                     /* it stands as long as a result */
+#endif
+
+send_again:                                     /* reconciler._send_again: unless that was long in vain */
+	if
+	:: goto begin
+	:: atomic { MAY_COMMIT(me) -> write(me, AFTER_VAIN, NOBODY); goto idle }
+	:: atomic { !MAY_COMMIT(me) -> goto IF_OVERTAKEN }
+	fi;
 
 adopt:
 	if

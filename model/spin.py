@@ -54,9 +54,10 @@ class Verifier:
         finished = found.returncode == 0 and not any(sign in output for sign in _INCOMPLETE)
         return Search(states, errors, finished and errors == 0, output)
 
-    def trail(self) -> str:
-        """The schedule that violated the property, one step a line."""
-        return _run(["./pan", "-r", "-n"], self.directory)
+    def trail(self, name: str) -> str:
+        """The schedule that violated the property in the latest search, one step a line."""
+        steps = _run(["./pan", "-N", name, "-r", f"{MODEL.name}.trail"], self.directory)
+        return "\n".join(line for line in steps.splitlines() if f"({name})" not in line)
 
 
 def build(directory: Path, defines: Sequence[str], *, live: bool) -> Verifier:

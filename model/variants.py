@@ -18,7 +18,8 @@ PROGRESS = {"progress": "every claimed request ends, or is unknown"}
 """Properties of whole runs, in which nobody is kept from its next step for ever."""
 
 LATE_SAFETY = {name: SAFETY[name] for name in ("one_answer", "true_success")}
-"""What is left where a worker may pause for any time between its last check and its send."""
+"""What is left where a worker may pause for any time between its last check and its send, and no
+token is used again that was released."""
 
 LATE_PROGRESS = {"one_survivor": "a second effect is undone"}
 """What is left then if, from there on, nobody dies, Nova tells, and waits are long."""
@@ -58,6 +59,11 @@ DEFECTS = (
         "one_survivor",
         "an overtaken worker does not look for what it made",
         faults=3,
+    ),
+    Variant(
+        "VAIN_IS_FORGOTTEN",
+        "one_survivor",
+        "what was released in vain is forgotten before a late sender wakes up",
     ),
     Variant("REQUEUE_SENDING", "one_effect", "the sweeper puts SENDING back into the queue"),
     Variant("CLAIM_IN_TWO_STEPS", "one_effect", "a claim reads first and writes then"),

@@ -81,7 +81,7 @@ OPTIONS = [
         default=300,
         help="For how many seconds a request that certainly had no effect (refused connection, "
         "429, 503 before Nova read it) is tried again, before it is released: the caller gets "
-        "the last answer, nothing stays stored, and a repeat starts anew. 0 tries once. One that "
+        "the last answer, no repeat is given it, and one starts anew. 0 tries once. One that "
         "failed, and was looked for in vain after the settle time, is tried once more at least.",
     ),
     cfg.Opt(

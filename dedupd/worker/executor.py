@@ -33,7 +33,7 @@ from dedupd.worker.lease import Lease
 LOG = log.getLogger(__name__)
 
 RELEASED_SECONDS = 60.0
-"""How long a released answer stays for those who wait for it."""
+"""How long a released answer stays at least for those who wait for it."""
 
 
 class Step(enum.Enum):
@@ -190,7 +190,7 @@ class Executor:
         be ours.
         """
         silent = all(attempt.verdict is Verdict.NO_EFFECT for attempt in job.record.attempts)
-        if not silent or job.probe is None or job.probe.existed is None:
+        if job.record.in_vain or not silent or job.probe is None or job.probe.existed is None:
             return True
         try:
             existed = await job.probe.existed(job.errand, job.asker)
@@ -277,19 +277,14 @@ class Executor:
         await self.release(job, answer)
         return ENDED
 
-    async def release_in_vain(self, job: Job) -> bool:
-        """Release what had no effect however often it was sent; see ``release``.
-
-        It stands for as long as a result, in nobody's way: should a sender wake up that was paused
-        all that time, it finds that what it makes counts for nothing, and undoes it.
-        """
-        return await self.release(job, job.failure or IN_VAIN, keep=self._limits.result)
-
-    async def release(self, job: Job, answer: Answer, keep: float = RELEASED_SECONDS) -> bool:
+    async def release(self, job: Job, answer: Answer) -> bool:
         """Tell those who wait that it had no effect; False where another worker moved it first.
 
-        ``keep``: the seconds for which the answer stands.
+        The answer stands a minute for them. It stands for as long as a result, in nobody's way,
+        where something was sent in vain: should its sender wake up that was paused all that time,
+        it finds that what it makes counts for nothing, and undoes it.
         """
+        keep = max(RELEASED_SECONDS, self._limits.result if job.record.in_vain else 0.0)
         released = request.release(job.record, self._clock(), status=answer.status, keep=keep)
         sealed = seal_answer(self._keys, job.record, answer)
         written = await commit(self._store, job.record, released, sealed)

@@ -19,7 +19,7 @@ from dedupd.metrics import Metrics
 from dedupd.ports import Store
 from dedupd.request import Record, State, Verdict
 from dedupd.worker import policies
-from dedupd.worker.executor import Executor, Limits
+from dedupd.worker.executor import IN_VAIN, Executor, Limits
 from dedupd.worker.job import Job, commit
 from dedupd.worker.lease import Lease
 
@@ -109,7 +109,7 @@ class Reconciler:
         settled = job.accepted_by is not None and began >= settled_at
         finding = await self._look_behind(job, thorough=settled)
         if isinstance(finding, Found):
-            alone = await self._adopt(job, finding) and not _sent_before(job.record)
+            alone = await self._adopt(job, finding) and not job.record.in_vain
             return Decision.ENDED if alone else Decision.OVERTAKEN
         told = finding is not None
         if told and not settled:
@@ -130,7 +130,7 @@ class Reconciler:
         if since is None or now < since + self._limits.retry:
             return Decision.SEND_AGAIN
         LOG.warning("%s: released: it was sent again and again, and made nothing", job.record.id)
-        released = await self._executor.release_in_vain(job)
+        released = await self._executor.release(job, job.failure or IN_VAIN)
         return Decision.ENDED if released else Decision.OVERTAKEN
 
     async def _look_behind(self, job: Job, *, thorough: bool) -> Finding | None:
@@ -198,8 +198,3 @@ class Reconciler:
         job.advance(written)
         self._metrics.ended.labels(State.UNKNOWN.label).inc()
         return Decision.ENDED
-
-
-def _sent_before(record: Record) -> bool:
-    """Whether an earlier send was taken for one without effect because nothing was found of it."""
-    return any(attempt.verdict is Verdict.ABSENT for attempt in record.attempts)

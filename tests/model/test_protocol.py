@@ -36,7 +36,7 @@ def test_it_holds_in_every_schedule(
 ) -> None:
     verifier = build(tmp_path, (f"FAULTS={FAULTS}", *defines), live=live)
     search = verifier.search(name)
-    assert search.errors == 0, verifier.trail()
+    assert search.errors == 0, verifier.trail(name)
     assert search.complete, search.output
     assert search.states > 100_000
 
@@ -47,6 +47,9 @@ def test_a_broken_protocol_is_found(tmp_path: Path, variant: Variant) -> None:
     verifier = build(tmp_path, (f"FAULTS={variant.faults}", variant.name), live=live)
     search = verifier.search(variant.violates)
     assert search.errors == 1, search.output
+    steps = verifier.trail(variant.violates)
+    assert "(worker)" in steps
+    assert "protocol.pml" in steps
 
 
 def test_a_search_that_was_cut_short_does_not_count(

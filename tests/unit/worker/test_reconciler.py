@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from dedupd import request
-from dedupd.exchange import Call
+from dedupd import request, ssh_key
+from dedupd.exchange import Answer, Call
 from dedupd.ports import Lost, NotSent
 from dedupd.request import Record, Resource, State, Verdict
 from dedupd.sim.faults import Rule
@@ -23,6 +23,7 @@ from tests.unit.site import AUTH, KEYPAIRS, LASTING, LIMITS, SERVERS, VM, Crew, 
 VIRTUAL_TIME = True
 
 LOST = Lost("reset")
+QUOTA = Answer(403, (), b'{"forbidden": {"code": 403, "message": "Quota exceeded for cores"}}')
 KEYPAIR = {"keypair": {"name": "kp"}}
 SETTLED = LIMITS.connect + LIMITS.send + LIMITS.settle
 """Seconds after a send began, until which its effect may come."""
@@ -255,20 +256,65 @@ class TestNotFound:
         assert record.vain_since + 2000 <= site.clock() < record.vain_since + 2100
         await crew.service.stop()
 
-    async def test_a_sender_who_sleeps_longer_undoes_what_it_makes(self, site: Site) -> None:
-        """Whoever repeats it meanwhile begins anew; what was released counts for nothing."""
+    @pytest.mark.parametrize("then", [LOST, NotSent("refused"), QUOTA])
+    async def test_a_sender_who_sleeps_longer_undoes_what_it_makes(
+        self, site: Site, then: Lost | NotSent | Answer
+    ) -> None:
+        """However it was released after that; the record stands so long that it is found."""
         crew, job = await in_doubt(site)
         asleep = await site.job(job.record, crew)
-        site.cloud.script += [LOST] * 100
-        while await crew.reconciler.decide(job) is Decision.SEND_AGAIN:
-            assert await crew.executor.send(job) is Step.RECONCILE
+        site.cloud.script += [then] * 10_000
+        step = Step.RECONCILE
+        while step is Step.RECONCILE and await crew.reconciler.decide(job) is Decision.SEND_AGAIN:
+            step = await crew.executor.send(job)
         assert (await site.record(job.record)).state is State.RELEASED
-        await asyncio.sleep(3600)
+        await asyncio.sleep(LIMITS.result - 1)
+        assert not await site.store.overdue(site.clock(), 1)
         site.cloud.script.clear()
         site.cloud.carry_out(site.cloud.posts()[0].call)
         [late] = site.servers()
         await crew.executor.compensation.undo(asleep, Resource("server", late["id"]))
         assert not site.servers()
+
+    async def test_what_failed_before_the_last_send_is_not_its_answer(self, site: Site) -> None:
+        """Nova's answer to the last send counts, and there is none if that was lost."""
+        site.limits = dataclasses.replace(LIMITS, retry=0)
+        crew, job = await in_doubt(site, Rule(fault="500-before", method="POST"))
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        site.cloud.script.append(LOST)
+        assert await crew.executor.send(job) is Step.RECONCILE
+        assert await crew.reconciler.decide(job) is Decision.ENDED
+        assert await site.answer(job.record) == IN_VAIN
+
+    async def test_that_it_was_is_known_when_its_attempt_is_forgotten(self, site: Site) -> None:
+        """The first sender wakes up late: who adopts what it made has sent, too."""
+        site.cloud.script.append(NotSent("refused"))
+        crew, job = await in_doubt(site)
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        site.cloud.script += [*[NotSent("refused")] * request.KEPT_ATTEMPTS, LOST]
+        assert await crew.executor.send(job) is Step.RECONCILE
+        assert Verdict.ABSENT not in {attempt.verdict for attempt in job.record.attempts}
+        site.cloud.carry_out(site.cloud.posts()[1].call)
+        site.cloud.carry_out(site.cloud.posts()[-1].call)
+        assert await crew.reconciler.decide(job) is Decision.OVERTAKEN
+        await crew.executor.compensation.overtaken(job)
+        named = (await site.record(job.record)).resource
+        assert named is not None
+        assert [server["id"] for server in site.servers()] == [named.id]
+
+    async def test_then_it_is_not_asked_any_more_whether_it_existed(self, site: Site) -> None:
+        """What is there may have been made by what was looked for in vain."""
+        public = ssh_key.generate().public_key
+        site.cloud.script.append(NotSent("refused"))
+        imported = {"keypair": {"name": "kp", "public_key": public}}
+        crew, job = await in_doubt(site, document=imported, path=KEYPAIRS)
+        assert await crew.reconciler.decide(job) is Decision.SEND_AGAIN
+        site.cloud.script += [NotSent("refused")] * request.KEPT_ATTEMPTS
+        late = asyncio.create_task(crew.executor.send(job))
+        await site.until(lambda: not site.cloud.script)
+        site.cloud.carry_out(site.cloud.posts()[1].call)
+        await late
+        assert (await site.record(job.record)).existed is False
 
     async def test_but_once_more_however_short_the_time_is(self, site: Site) -> None:
         """And of that another worker may know no answer."""
