@@ -15,6 +15,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --timeout 60
 METADATA := setup.cfg pyproject.toml dedupd/__init__.py
 CHECKED := $(wildcard dedupd tests bench model)
 
+# In the order of their names: what takes long comes first, and the many short ones fill the cores at the end.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+
 # These do no I/O, so that there is no excuse for a branch that no test takes.
 PURE := dedupd/request.py,dedupd/token.py,dedupd/fingerprint.py,dedupd/outcome.py
 
@@ -35,12 +38,12 @@ demo: $(VENV)/installed ## a retry storm with lost answers and a kill, live, in 
 test: $(VENV)/installed-test $(VENV)/engines ## every test, the real Nova's included
 	PYTHON='$(PYTHON)' tests/nova/real/setup
 	$(BIN)/coverage erase
-	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=
+	$(BIN)/pytest $(PARALLEL) --cov --cov-report=
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/coverage report --fail-under=100 --include=$(PURE)
 
 unit: $(VENV)/installed-test $(VENV)/engines ## the quick tests only, without the real Nova
-	$(BIN)/pytest -n auto --dist loadfile $(wildcard tests/unit tests/contract)
+	$(BIN)/pytest $(PARALLEL) $(wildcard tests/unit tests/contract)
 
 chaos: $(VENV)/installed-test $(VENV)/engines ## torment it on real engines: MINUTES=5, SEED=any, NOVA=real
 	$(if $(filter real,$(NOVA)),PYTHON='$(PYTHON)' tests/nova/real/setup)
