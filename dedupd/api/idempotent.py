@@ -105,6 +105,8 @@ class Visit:
         self._front = front
         self._first = False
         self._record: Record | None = None
+        self._claiming = False
+        """A claim was begun, and the store has not told yet whether it stands."""
 
     async def answer(self, receive: Receive) -> Answer:
         """The answer to this caller, errors included.
@@ -133,7 +135,9 @@ class Visit:
             LOG.error("%s: %s", self._record.id, failure.message)
         self._front.metrics.refused.labels(str(failure.status)).inc()
         accept = header(self._scope["headers"], b"accept") or b""
-        status = _STATUS[self._record.state] if self._record else "released"
+        status = "in-progress" if self._claiming else "released"
+        if self._record:
+            status = _STATUS[self._record.state]
         replayed = self._record is not None and not self._first
         marks = answers.marks(status, replayed=replayed, record=self._record)
         return answers.error(failure, accept=accept, headers=marks)
@@ -242,7 +246,9 @@ class Visit:
             if stored is None:
                 raise
             return stored
+        self._claiming = True
         self._first, stored = await front.store.claim(*draft)
+        self._claiming = False
         return stored
 
     async def _assure(self, record: Record) -> None:

@@ -18,7 +18,7 @@ from tests.chaos.schedule import Party, Strike, schedule
 from tests.chaos.screen import Screen
 from tests.chaos.victims import victims
 from tests.integration.fleet import Catalogue, Fleet
-from tests.integration.load import USER, mishaps, stocked, working
+from tests.integration.load import ORDERING, mishaps, stocked, working
 from tests.integration.site import Engines, Site
 from tests.integration.verdict import Verdict, Violation, Wrong
 
@@ -86,7 +86,7 @@ class Torment:
     async def run(self) -> Findings:
         """Torment it under load, let it come to rest, and judge."""
         chance = self.script.chance
-        fleet = Fleet(self.site.urls, {"X-Auth-Token": USER}, chance, MANNERS)
+        fleet = Fleet(self.site.urls, *ORDERING, chance, MANNERS)
         rules = mishaps(chance)
         orders = self._catalogue().orders(chance)
         nemesis = Nemesis(victims(self.site), self.script.strikes, self.screen.tell)

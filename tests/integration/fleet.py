@@ -24,6 +24,11 @@ _IDLE = (0.0, 0.2)
 _PASSING = frozenset({409, 502, 503, 504})
 """Statuses after which a client repeats, unless they are what is stored, or all that is known."""
 
+_ASYNC = 0.1
+"""In how many tries the request's status is waited for, and only then its answer."""
+
+_GOES_ON = frozenset({"queued", "sending"})
+
 
 @dataclass(frozen=True)
 class Order:
@@ -39,11 +44,6 @@ class Order:
     """What the ledger calls it."""
     probed: bool = True
     """Whether it is found again in Nova; otherwise its outcome may stay unknown."""
-
-    @property
-    def regenerated(self) -> bool:
-        """Whether it is made anew when its answer is lost, since only that held the key."""
-        return self.kind == "keypair" and "public_key" not in self.body["keypair"]
 
     def __hash__(self) -> int:
         return hash(self.client_token)
@@ -79,12 +79,14 @@ class Fleet:
     Args:
         urls: The fronts'; each try goes to one of them, by chance.
         headers: What they all send.
+        colleague: What somebody else of their project sends.
         chance: Where their impatience comes from.
         pause: Between how many seconds, at random, a client waits before it tries again.
     """
 
     urls: Sequence[str]
     headers: Mapping[str, str]
+    colleague: Mapping[str, str]
     chance: random.Random
     pause: tuple[float, float] = _PAUSE
     answers: dict[Order, list[Answer]] = field(default_factory=dict)
@@ -98,14 +100,31 @@ class Fleet:
 
     async def work(self, orders: Iterator[Order], clients: int, stop: asyncio.Event) -> None:
         """Carry orders out until told to stop; then bring those begun to their end."""
-        async with self._session() as session, asyncio.TaskGroup() as group:
+        async with _session(self.headers) as session, asyncio.TaskGroup() as group:
             for _ in range(clients):
                 group.create_task(self._client(session, orders, stop))
 
     async def repeat_all(self, clients: int) -> None:
-        """Send every order once more, which must be answered as before."""
+        """Send every order once more, which must be answered as before.
+
+        Servers are then ordered by a colleague, too, who must be told the same without its secrets.
+        """
         orders = iter(list(self.answers))
         await self.work(orders, clients, asyncio.Event())
+        servers = iter([order for order in self.answers if order.kind == "server"])
+        async with _session(self.colleague) as session, asyncio.TaskGroup() as group:
+            for _ in range(clients):
+                group.create_task(self._redacted(session, servers))
+
+    async def _redacted(self, session: aiohttp.ClientSession, servers: Iterator[Order]) -> None:
+        for order in servers:
+            told, own = await self._until_answered(session, order), self.answers[order][0]
+            del self.open[order]
+            public = dict(own.json.get("server", {}))
+            public.pop("adminPass", None)
+            expected = own.json | ({"server": public} if "server" in own.json else {})
+            if (told.status, told.location, told.json) != (own.status, own.location, expected):
+                self.unexpected.append(f"{order.client_token}: a colleague was told {told}")
 
     async def _client(
         self, session: aiohttp.ClientSession, orders: Iterator[Order], stop: asyncio.Event
@@ -136,19 +155,35 @@ class Fleet:
         patience = aiohttp.ClientTimeout(total=self.chance.uniform(*_PATIENCE))
         version = f"compute {order.microversion}"
         headers = {"X-Client-Token": order.client_token, "OpenStack-API-Version": version}
+        if self.chance.random() < _ASYNC:
+            headers["Prefer"] = "respond-async"
+        front = self.chance.choice(self.urls)
         try:
             async with session.post(
-                self.chance.choice(self.urls) + order.path,
+                front + order.path,
                 json=order.body,
                 headers=headers,
                 timeout=patience,
             ) as response:
                 body = await response.read()
                 self.open[order] = f"{response.status} {body!r}"
-                return self._taken(order, response, body)
+                if response.headers.get("Preference-Applied") != "respond-async":
+                    return self._taken(order, response, body)
+            await self._ended(session, front + response.headers["Location"], order)
         except (aiohttp.ClientError, TimeoutError) as error:
             self.open[order] = repr(error)
-            return None
+        return None
+
+    async def _ended(self, session: aiohttp.ClientSession, status: str, order: Order) -> None:
+        """Wait until the status of a request that was accepted says that it has ended."""
+        goes_on = True
+        while goes_on:
+            await asyncio.sleep(self.chance.uniform(*self.pause))
+            patience = aiohttp.ClientTimeout(total=_PATIENCE[1])
+            async with session.get(status, timeout=patience) as response:
+                told = await response.json()
+            self.open[order] = f"its status: {response.status} {told}"
+            goes_on = response.status == 200 and told["request"]["state"] in _GOES_ON
 
     def _taken(self, order: Order, response: aiohttp.ClientResponse, body: bytes) -> Answer | None:
         outcome = response.headers.get("Idempotency-Status")
@@ -160,8 +195,9 @@ class Fleet:
             self.unexpected.append(f"{order.client_token}: {outcome} {response.status} {body!r}")
         return Answer(response.status, body, response.headers.get("Location"))
 
-    def _session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(headers=self.headers)
+
+def _session(headers: Mapping[str, str]) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(headers=headers)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ was seen to take 70 s where each look waited in Nova's line; and that send may b
 USER = "demo:demo"
 """Who orders: the simulated Nova's token of a user and a project."""
 
+ORDERING = ({"X-Auth-Token": USER}, {"X-Auth-Token": "colleague:demo"})
+"""The headers of who orders, and of a colleague."""
+
 SHORT = {
     "nova.connect_timeout": "1",
     "nova.send_timeout": "1",

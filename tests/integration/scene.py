@@ -14,7 +14,7 @@ from typing import TypeVar
 from dedupd.store.etcd import EtcdStore
 from tests.integration.evidence import told_in_full
 from tests.integration.fleet import Fleet
-from tests.integration.load import SHORT, USER, mishaps, stocked, working
+from tests.integration.load import ORDERING, SHORT, USER, mishaps, stocked, working
 from tests.integration.simulated import Rule, Simulated
 from tests.integration.site import PATIENCE, Service, Site
 from tests.integration.verdict import Effects, Verdict
@@ -96,7 +96,7 @@ class Scene:
         """
         series = f"load{next(self._series)}"
         chance = random.Random(series)  # noqa: S311
-        fleet = Fleet(self.site.urls, {"X-Auth-Token": USER}, chance)
+        fleet = Fleet(self.site.urls, *ORDERING, chance)
         self.nova.faults(mishaps(chance) if rules is None else rules)
         async with working(fleet, self.catalogue.orders(chance, series), CLIENTS):
             await progress(fleet)

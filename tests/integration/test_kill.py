@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.evidence import told_in_full
 from tests.integration.fleet import Fleet
-from tests.integration.load import SHORT, USER, mishaps, stocked, working
+from tests.integration.load import ORDERING, SHORT, mishaps, stocked, working
 from tests.integration.simulated import Simulated
 from tests.integration.standalone import Standalone
 from tests.integration.verdict import Effects, Verdict
@@ -75,7 +75,7 @@ async def test_kills_under_load(shard: int, tmp_path: Path) -> None:
         catalogue = stocked(nova)
         rules = mishaps(chance)
         nova.faults(rules)
-        fleet = Fleet([victim.url], {"X-Auth-Token": USER}, chance)
+        fleet = Fleet([victim.url], *ORDERING, chance)
         torment = Torment(victim, fleet, chance)
         began = time.monotonic()
         async with working(fleet, catalogue.orders(chance), CLIENTS):

@@ -126,7 +126,7 @@ async def any_waits(store: Store, since: float) -> bool:
 
 def is_refused(scene: Scene, name: str, front: Service) -> bool:
     answer = scene.order(front, name, OUTAGE_SECONDS)
-    return answer.status == 503
+    return answer.status == 503 and int(answer.header("Retry-After") or 0) > 0
 
 
 def passes(front: Service) -> bool:

@@ -144,8 +144,8 @@ class Effects:
         return self.made(kind, name) - len(self._gone[kind, name])
 
     def undone(self, order: Order) -> bool:
-        """Whether something was made for an order and then deleted, though no key was lost."""
-        return not order.regenerated and any(self._gone[order.kind, name] for name in order.names)
+        """Whether something was made for an order and then deleted."""
+        return any(self._gone[order.kind, name] for name in order.names)
 
     def resource(self, kind: str, name: str) -> str:
         """The id of the last that was made and is there; empty where there is none."""

@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from tests.conftest import StartStandalone
 from tests.nova.cloud import Fault, RealNova, Row
+from tests.nova.conftest import StartFront
 from tests.nova.posts import SERVERS, Kind, Sender, at_once, wait_until
 
 SETTINGS = {"nova.send_timeout": "2", "nova.settle_seconds": "4", "nova.retry_seconds": "30"}
@@ -14,8 +14,8 @@ KINDS = (Kind("2.96"), Kind("2.1"))
 
 
 @pytest.fixture
-def sender(real_nova: RealNova, start_standalone: StartStandalone) -> Sender:
-    return Sender(start_standalone(real_nova.url, SETTINGS), real_nova)
+def sender(real_nova: RealNova, start_front: StartFront) -> Sender:
+    return Sender(start_front(real_nova.url, SETTINGS), real_nova)
 
 
 def test_deleted_while_dedupd_was_dead(sender: Sender) -> None:

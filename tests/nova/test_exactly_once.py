@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import StartStandalone
 from tests.integration.front import Front
 from tests.nova.call import Answer
 from tests.nova.cloud import Fault, Options, RealNova, Row
@@ -43,6 +42,13 @@ PATIENT = {"nova.send_timeout": "60", "nova.max_in_flight": "8"}
 def front(_worker_nova: RealNova, start_front_for_module: StartFront) -> Front:
     """One that waits for Nova, however busy it is, and sends no more at once than it can take."""
     return start_front_for_module(_worker_nova.url, PATIENT)
+
+
+@pytest.fixture(scope="module")
+def hasty(_worker_nova: RealNova, start_front_for_module: StartFront) -> Front:
+    """One that gives an answer up soon."""
+    settings = {"nova.send_timeout": "2", "nova.settle_seconds": "0"}
+    return start_front_for_module(_worker_nova.url, settings)
 
 
 @pytest.fixture
@@ -163,11 +169,9 @@ def test_what_nova_refuses_for_good_is_kept_and_replayed(status: str, sender: Se
     assert len(sender.nova.seen("POST")) == 1
 
 
-def test_a_quota_that_is_full_keeps_nothing(
-    start_nova: StartNova, start_standalone: StartStandalone
-) -> None:
+def test_a_quota_that_is_full_keeps_nothing(start_nova: StartNova, start_front: StartFront) -> None:
     with_limit = start_nova(Options(quota=1))
-    sender = Sender(start_standalone(with_limit.url), with_limit)
+    sender = Sender(start_front(with_limit.url), with_limit)
     first, second = unique(), unique()
     made = sender.post(PLAIN, first, first)
     identifier = made.json["server"]["id"]
@@ -224,11 +228,10 @@ def test_a_password_is_for_its_owner_only(sender: Sender) -> None:
 @pytest.mark.parametrize("fault", ["503-after", "drop-after", "drop-before"])
 @pytest.mark.parametrize("action", ["reboot", "createImage"])
 def test_an_action_is_sent_once_and_never_again(
-    fault: str, action: str, real_nova: RealNova, start_standalone: StartStandalone
+    fault: str, action: str, real_nova: RealNova, hasty: Front
 ) -> None:
     """Nothing tells later whether it was carried out, so its outcome stays unknown."""
-    nova, name = real_nova, unique()
-    front = start_standalone(nova.url, {"nova.send_timeout": "2", "nova.settle_seconds": "0"})
+    nova, front, name = real_nova, hasty, unique()
     sender = Sender(front, nova)
     server = sender.post(PLAIN, name, None).json["server"]["id"]
     nova.wait_for_server(server)

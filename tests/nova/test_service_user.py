@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.conftest import StartStandalone
-from tests.integration.standalone import Standalone
+from tests.integration.front import Front
 from tests.nova.call import Answer, call
 from tests.nova.cloud import ADMIN, DEMO, Fault, Options, RealKeystone, RealNova
+from tests.nova.conftest import StartFront
 from tests.nova.posts import KINDS, Form, at_once, fits, wait_until
 
 REQUEST_IDS = ("x-openstack-request-id", "x-compute-request-id")
@@ -40,7 +40,7 @@ class Cloud:
 
     nova: RealNova
     keystone: RealKeystone
-    front: Standalone
+    front: Front
 
     def post_all(self, token: str, prefix: str) -> dict[str, Answer]:
         """One of each kind, all at once, by the user demo."""
@@ -86,10 +86,10 @@ def nova(forgetful_nova: RealNova) -> RealNova:
 
 
 @pytest.fixture
-def cloud(nova: RealNova, real_keystone: RealKeystone, start_standalone: StartStandalone) -> Cloud:
+def cloud(nova: RealNova, real_keystone: RealKeystone, start_front: StartFront) -> Cloud:
     """dedupd has a service user here."""
     settings = {**real_keystone.options("keystone_authtoken", "service_user"), **QUICK}
-    return Cloud(nova, real_keystone, start_standalone(nova.url, settings))
+    return Cloud(nova, real_keystone, start_front(nova.url, settings))
 
 
 def revoke(keystone: RealKeystone, token: str) -> None:
@@ -142,7 +142,7 @@ def check_all_there(cloud: Cloud, prefix: str, answers: dict[str, Answer]) -> No
 
 
 def test_without_one_the_outcome_stays_unknown(
-    nova: RealNova, real_keystone: RealKeystone, start_standalone: StartStandalone
+    nova: RealNova, real_keystone: RealKeystone, start_front: StartFront
 ) -> None:
     settings = {
         **real_keystone.options("keystone_authtoken"),
@@ -150,7 +150,7 @@ def test_without_one_the_outcome_stays_unknown(
         "nova.settle_seconds": "1",
         "nova.retry_seconds": "1",
     }
-    cloud = Cloud(nova, real_keystone, start_standalone(nova.url, settings))
+    cloud = Cloud(nova, real_keystone, start_front(nova.url, settings))
     prefix, token = unique(), real_keystone.token(DEMO)
     path = "/(servers|os-keypairs)$"
     cloud.nova.faults(Fault("delay-after", path=path, times=len(NAMES), seconds=DELAY))

@@ -14,9 +14,9 @@ async def store(settings: Settings) -> Finding:
     await cluster.open()
     try:
         versions = await etcd_check.versions(cluster)
+        etcd_check.refuse_lossy(versions, known_bad=settings.store.allow_lossy_etcd)
         quotas = await etcd_quota.quotas(cluster)
         await etcd_check.refuse_full(cluster)
-        etcd_check.refuse_lossy(versions, known_bad=settings.store.allow_lossy_etcd)
     finally:
         await cluster.close()
     return _finding(settings, versions, quotas) or ok(await _depth(settings, versions))

@@ -15,7 +15,7 @@ from dedupd.api.idempotent import Visit
 from dedupd.api.repeats import FRESH_SECONDS
 from dedupd.errors import Unavailable
 from dedupd.exchange import Answer, Call
-from dedupd.ports import NotSent, QueueUnavailable, Stored
+from dedupd.ports import NotSent, QueueUnavailable, Stored, StoreUnavailable
 from dedupd.queue.memory import MemoryQueue
 from dedupd.request import Record, State
 from dedupd.seal import Keys
@@ -832,12 +832,29 @@ class TestAway:
     ) -> None:
         site.store.away = True
         reply = await front.post()
-        assert (reply.status, marks(reply)) == (503, ("false", "released"))
+        assert (reply.status, marks(reply)) == (503, ("false", "in-progress"))
         assert int(reply.header("retry-after") or "") > 0
+        assert reply.header("link") is None
         site.store.away = False
         assert not records(site)
         assert not site.cloud.posts()
         assert (await front.post()).status == 202
+
+    async def test_a_claim_that_may_stand_is_not_called_released(
+        self, site: Site, front: FrontDesk, worker: Crew, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        claim = site.store.claim
+
+        async def unacknowledged(record: Record, payload: bytes) -> tuple[bool, Stored]:
+            await claim(record, payload)
+            raise StoreUnavailable("The acknowledgement was lost.")
+
+        with monkeypatch.context() as lost:
+            lost.setattr(site.store, "claim", unacknowledged)
+            reply = await front.post()
+        assert (reply.status, marks(reply)) == (503, ("false", "in-progress"))
+        assert (await front.post()).status == 202
+        assert len(site.cloud.posts()) == 1
 
     async def test_not_even_a_repeat_is_answered(
         self, site: Site, front: FrontDesk, worker: Crew

@@ -21,8 +21,10 @@ from dedupd.store.etcd_cluster import Cluster
 from dedupd.store.etcd_stubs import rpc
 from tests.contract.stores import ETCD, make_record
 from tests.engines.ports import free_port
+from tests.integration import etcd_users
 from tests.integration.certificates import Authority
 from tests.integration.etcd_server import EtcdServer
+from tests.unit.store.other_etcd import Lossy, served
 
 Configured = Callable[..., Settings]
 
@@ -93,6 +95,52 @@ async def test_the_options_of_tls_reach_the_connection(
         await used(settings, keys)
         result, detail = await local.store(settings)
         assert (result, detail.split(", ")[-1]) == (Result.OK, "1 requests pending")
+
+
+async def test_who_the_user_is_reaches_the_connection(
+    configured: Configured, keys: Keys, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    server = authority.sign("server")
+    arguments = ("--cert-file", str(server.certfile), "--key-file", str(server.keyfile))
+    with EtcdServer(tmp_path / "etcd", arguments=arguments) as etcd:
+        tls = {"url": f"etcds://{etcd.endpoints[0]}", "cafile": str(authority.cafile)}
+        plain = configured(**tls)
+        cluster = wiring.etcd_cluster(plain.store)
+        await cluster.open()
+        await etcd_users.enable(cluster, plain.store.prefix)
+        await cluster.close()
+        user = {"username": etcd_users.USER, "password": etcd_users.PASSWORD}
+        await used(configured(**tls, **user), keys)
+        assert (await local.store(configured(**tls, **user)))[0] is Result.OK
+        for settings, told in (
+            (plain, "user name is empty"),
+            (configured(**tls, **user | {"password": "wrong"}), "authentication failed"),
+        ):
+            with pytest.raises(StoreUnavailable, match=told):
+                await wiring.open_store(settings, keys, exclusive=True).open()
+
+
+class TestLossy:
+    """No such etcd can be had any more; the server says that it is one, and keeps nothing."""
+
+    async def test_neither_check_nor_start_takes_it(
+        self, configured: Configured, keys: Keys
+    ) -> None:
+        async with served(Lossy()) as endpoint:
+            settings = configured(f"etcd://{endpoint}")
+            with pytest.raises(ConfigError, match="allow_lossy_etcd"):
+                await local.store(settings)
+            with pytest.raises(ConfigError, match="allow_lossy_etcd"):
+                await wiring.open_store(settings, keys, exclusive=True).open()
+
+    async def test_unless_it_is_told_to(self, configured: Configured, keys: Keys) -> None:
+        async with served(Lossy()) as endpoint:
+            settings = configured(f"etcd://{endpoint}", allow_lossy_etcd="true")
+            result, detail = await local.store(settings)
+            assert (result, "loses acknowledged writes" in detail) == (Result.WARNING, True)
+            with pytest.raises(StoreUnavailable):
+                await wiring.open_store(settings, keys, exclusive=True).open()
 
 
 class TestCheck:

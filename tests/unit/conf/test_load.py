@@ -215,6 +215,29 @@ def test_a_bad_value_names_group_option_file_and_rule(
     assert complaint in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("scheme", "options", "complaint"),
+    [
+        (
+            "etcd",
+            "username = u\npassword = p",
+            "username is set, but url = etcd://h:2379 is not TLS",
+        ),
+        ("etcd", "cafile = {pem}", "cafile is set, but url = etcd://h:2379 is not TLS"),
+        ("etcds", "certfile = {pem}", "certfile and keyfile belong together"),
+        ("etcds", "username = u", "username and password belong together"),
+        ("etcds", "cafile = {pem}.gone", "is not a file that this user may read"),
+    ],
+)
+def test_options_of_etcd_that_contradict_each_other(
+    scheme: str, options: str, complaint: str, loaded: Callable[..., Settings], tmp_path: Path
+) -> None:
+    pem = tmp_path / "a.pem"
+    pem.touch()
+    with pytest.raises(ConfigError, match=complaint):
+        loaded(f"[store]\nurl = {scheme}://h:2379\n{options.format(pem=pem)}\n")
+
+
 def test_a_bad_value_of_the_environment_names_the_variable(
     loaded: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from grpc import StatusCode, aio
+from grpc import StatusCode
 
 from dedupd.errors import ConfigError
 from dedupd.ports import StoreUnavailable
@@ -22,6 +21,7 @@ from dedupd.store.etcd_cluster import Cluster
 from dedupd.store.etcd_stubs import rpc
 from tests.contract.stores import ETCD, IDENTITY, make_record
 from tests.integration.etcd_server import EtcdServer
+from tests.unit.store.other_etcd import Lossy, served
 
 
 @pytest.fixture
@@ -37,26 +37,9 @@ async def cluster() -> AsyncIterator[Cluster]:
     await cluster.close()
 
 
-@asynccontextmanager
-async def served(maintenance: Any) -> AsyncIterator[str]:
-    """The endpoint of a server that knows nothing but these calls."""
-    server = aio.server()
-    rpc.add_MaintenanceServicer_to_server(maintenance, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    yield f"127.0.0.1:{port}"
-    await server.stop(None)
-
-
 @pytest.fixture
 async def etcd_3_5_1() -> AsyncIterator[str]:
-    """A server that says it is one, and knows nothing else: no such etcd can be had any more."""
-
-    class Maintenance(rpc.MaintenanceServicer):  # type: ignore[misc] # it has no types
-        async def Status(self, request: Any, context: Any) -> Any:  # noqa: N802 # etcd's name
-            return rpc.StatusResponse(version="3.5.1")
-
-    async with served(Maintenance()) as endpoint:
+    async with served(Lossy()) as endpoint:
         yield endpoint
 
 

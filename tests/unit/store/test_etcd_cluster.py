@@ -17,6 +17,7 @@ from dedupd.store.etcd_cluster import Cluster, Credentials, Refused, Security
 from dedupd.store.etcd_stubs import rpc
 from tests.contract.stores import IDENTITY, NOW, make_record
 from tests.engines.ports import free_port
+from tests.integration import etcd_users
 from tests.integration.certificates import Authority
 from tests.integration.etcd_server import EtcdServer
 
@@ -128,24 +129,13 @@ class TestUsers:
         """Authentication is on; the user dedupd may read and write below PREFIX."""
         cluster = Cluster(server.endpoints)
         await cluster.open()
-        grant = rpc.AuthRoleGrantPermissionRequest(name="records")
-        grant.perm.permType = 2  # auth.proto: READWRITE
-        grant.perm.key, grant.perm.range_end = PREFIX.encode(), PREFIX[:-1].encode() + b"0"
-        for method, message in (
-            ("UserAdd", rpc.AuthUserAddRequest(name="root", password="root")),
-            ("UserGrantRole", rpc.AuthUserGrantRoleRequest(user="root", role="root")),
-            ("UserAdd", rpc.AuthUserAddRequest(name="dedupd", password="secret")),
-            ("RoleAdd", rpc.AuthRoleAddRequest(name="records")),
-            ("RoleGrantPermission", grant),
-            ("UserGrantRole", rpc.AuthUserGrantRoleRequest(user="dedupd", role="records")),
-            ("AuthEnable", rpc.AuthEnableRequest()),
-        ):
-            await cluster.ask("Auth", method, message)
+        await etcd_users.enable(cluster, PREFIX)
         await cluster.close()
         return server
 
-    def store(self, server: EtcdServer, password: str = "secret") -> EtcdStore:
-        return opened(Cluster(server.endpoints, credentials=Credentials("dedupd", password)))
+    def store(self, server: EtcdServer, password: str = etcd_users.PASSWORD) -> EtcdStore:
+        known = Credentials(etcd_users.USER, password)
+        return opened(Cluster(server.endpoints, credentials=known))
 
     async def test_a_user_who_may_touch_the_prefix_only(self, guarded: EtcdServer) -> None:
         store = self.store(guarded)
@@ -176,7 +166,8 @@ class TestUsers:
             await self.store(server).open()
 
     async def test_other_keys_are_refused(self, guarded: EtcdServer) -> None:
-        cluster = Cluster(guarded.endpoints, credentials=Credentials("dedupd", "secret"))
+        known = Credentials(etcd_users.USER, etcd_users.PASSWORD)
+        cluster = Cluster(guarded.endpoints, credentials=known)
         await cluster.open()
         with pytest.raises(Refused, match="permission denied"):
             await cluster.ask("KV", "Put", rpc.PutRequest(key=b"/other", value=b""))
