@@ -11,7 +11,14 @@ import msgspec
 
 from dedupd.api.hop import end_to_end
 from dedupd.cloud import routes
-from dedupd.errors import PROBLEM_JSON, Conflict, DedupdError, TokenExpired, UnknownOutcome
+from dedupd.errors import (
+    PROBLEM_JSON,
+    Conflict,
+    DedupdError,
+    GatewayTimeout,
+    TokenExpired,
+    UnknownOutcome,
+)
 from dedupd.exchange import Answer, Headers
 from dedupd.microversion import HEADERS as MICROVERSION_HEADERS
 from dedupd.ports import Stored
@@ -24,6 +31,18 @@ STATUS_PATH = "/dedupd/v1/requests/"
 REPLAYED = MICROVERSION_HEADERS | {b"location", b"content-type", b"vary"}
 """What a repeat gets of the first answer's headers, beside Nova's request id under a new name."""
 
+STATUS = {
+    State.QUEUED: "in-progress",
+    State.SENDING: "in-progress",
+    State.UNKNOWN: "unknown",
+    State.DONE: "stored",
+    State.CANCELLED: "stored",
+    State.RELEASED: "released",
+    State.TOMBSTONE: "stored",
+}
+"""What Idempotency-Status says of each state."""
+
+_RETRY_AFTER = {"Retry-After": "5"}
 _REQUEST_IDS = (b"x-openstack-request-id", b"x-compute-request-id")
 _ORIGINAL_REQUEST_ID = b"X-Openstack-Original-Request-Id"
 
@@ -52,6 +71,36 @@ def of_ended(keys: Keys, stored: Stored, *, first: bool, user_id: str) -> Answer
         return _with(answer, (*kept, *common))
     body, removed = _visible(record, answer.body, user_id)
     return Answer(answer.status, (*kept, *common, *_history(record), *removed), body)
+
+
+def accepted(record: Record) -> Answer:
+    """202: it goes on without the caller."""
+    body = msgspec.json.encode({"request": {"id": record.id, "state": record.state.label}})
+    headers = (
+        (b"Content-Type", b"application/json"),
+        (b"Preference-Applied", b"respond-async"),
+        (b"Location", status_url(record).encode()),
+        *marks("in-progress", replayed=False, record=record),
+    )
+    return Answer(202, headers, body)
+
+
+def still_running() -> Conflict:
+    """A repeat is not held any longer."""
+    return Conflict(
+        "The first request with this token is still running. Repeat with the same token to get "
+        "its answer; it is not carried out twice.",
+        headers=_RETRY_AFTER,
+    )
+
+
+def unfinished() -> GatewayTimeout:
+    """The first caller is not held any longer."""
+    return GatewayTimeout(
+        "The request has not finished yet and goes on. Repeat with the same token to get its "
+        "answer; it is not carried out twice.",
+        headers=_RETRY_AFTER,
+    )
 
 
 def error(failure: DedupdError, *, accept: bytes, headers: Headers = ()) -> Answer:

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import msgspec
 from oslo_log import log
 from starlette.types import Receive, Scope, Send
 
@@ -31,10 +30,8 @@ from dedupd.api.repeats import Repeats
 from dedupd.api.respond import respond
 from dedupd.api.withdrawal import Withdrawals
 from dedupd.errors import (
-    Conflict,
     DedupdError,
     FingerprintMismatch,
-    GatewayTimeout,
     Unavailable,
 )
 from dedupd.exchange import Answer, header
@@ -49,8 +46,6 @@ LOG = log.getLogger(__name__)
 ENGINES_SECONDS = 4.5
 """How long store and broker may take for one caller, all that is asked of them together: it hears
 within five seconds that they are away, whichever of them is, and whenever."""
-
-_RETRY_AFTER = {"Retry-After": "5"}
 
 
 @dataclass(frozen=True)
@@ -137,7 +132,7 @@ class Visit:
         accept = header(self._scope["headers"], b"accept") or b""
         status = "in-progress" if self._claiming else "released"
         if self._record:
-            status = _STATUS[self._record.state]
+            status = answers.STATUS[self._record.state]
         replayed = self._record is not None and not self._first
         marks = answers.marks(status, replayed=replayed, record=self._record)
         return answers.error(failure, accept=accept, headers=marks)
@@ -160,7 +155,7 @@ class Visit:
             del question  # thousands of callers may wait below
             if stored.record.state.awaited:
                 if preference.respond_async:
-                    return _accepted(stored.record)
+                    return answers.accepted(stored.record)
                 stored = await self._hold(waiter, stored.record, preference.wait)
         self._record = stored.record
         return answers.of_ended(front.keys, stored, first=self._first, user_id=identity.user_id)
@@ -280,13 +275,13 @@ class Visit:
         """
         limits = self._front.limits
         if not self._first and not limits.latch:
-            raise _still_running()
+            raise answers.still_running()
         hold = limits.hold_seconds if wait is None else min(wait, limits.hold_seconds)
         try:
             async with asyncio.timeout(hold):
                 stored = await self._end(waiter, record)
         except TimeoutError:
-            raise (_unfinished() if self._first else _still_running()) from None
+            raise (answers.unfinished() if self._first else answers.still_running()) from None
         if stored.record.birth != record.birth:
             raise self._gone()
         return stored
@@ -359,18 +354,6 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-_STATUS = {
-    State.QUEUED: "in-progress",
-    State.SENDING: "in-progress",
-    State.UNKNOWN: "unknown",
-    State.DONE: "stored",
-    State.CANCELLED: "stored",
-    State.RELEASED: "released",
-    State.TOMBSTONE: "stored",
-}
-"""What Idempotency-Status says of each state."""
-
-
 def _check_same(question: Question, standing: Record) -> None:
     """Refuse another request under a used token.
 
@@ -386,32 +369,4 @@ def _check_same(question: Question, standing: Record) -> None:
     raise FingerprintMismatch(
         f"This token belongs to another request, which differs in: {', '.join(names)}. Repeat "
         "the first request unchanged, or use a new token for a new one."
-    )
-
-
-def _accepted(record: Record) -> Answer:
-    """202: it goes on without the caller."""
-    body = msgspec.json.encode({"request": {"id": record.id, "state": record.state.label}})
-    headers = (
-        (b"Content-Type", b"application/json"),
-        (b"Preference-Applied", b"respond-async"),
-        (b"Location", answers.status_url(record).encode()),
-        *answers.marks("in-progress", replayed=False, record=record),
-    )
-    return Answer(202, headers, body)
-
-
-def _still_running() -> Conflict:
-    return Conflict(
-        "The first request with this token is still running. Repeat with the same token to get "
-        "its answer; it is not carried out twice.",
-        headers=_RETRY_AFTER,
-    )
-
-
-def _unfinished() -> GatewayTimeout:
-    return GatewayTimeout(
-        "The request has not finished yet and goes on. Repeat with the same token to get its "
-        "answer; it is not carried out twice.",
-        headers=_RETRY_AFTER,
     )
