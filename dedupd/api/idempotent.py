@@ -29,11 +29,7 @@ from dedupd.api.recent import Recent
 from dedupd.api.repeats import Repeats
 from dedupd.api.respond import respond
 from dedupd.api.withdrawal import Withdrawals
-from dedupd.errors import (
-    DedupdError,
-    FingerprintMismatch,
-    Unavailable,
-)
+from dedupd.errors import DedupdError, FingerprintMismatch, Unavailable
 from dedupd.exchange import Answer, header
 from dedupd.metrics import Metrics
 from dedupd.ports import Queue, QueueUnavailable, Store, Stored

@@ -49,11 +49,16 @@ class Nova:
         return {"kp": KEY}
 
 
+def nobody() -> Fleet:
+    """A fleet that has not ordered anything."""
+    return Fleet([], {}, {}, random.Random(0))  # noqa: S311
+
+
 def judged(
     order: Order, told: list[Answer], *effects: Effect, may_undo: bool = False
 ) -> dict[Wrong, int]:
     """How much is wrong where only this was ordered."""
-    fleet = Fleet([], {}, {}, random.Random(0))  # noqa: S311
+    fleet = nobody()
     fleet.answers[order] = told
     counts = Verdict.of(fleet, Nova(effects), may_undo=may_undo).counts
     return {wrong: count for wrong, count in counts.items() if count}
@@ -117,7 +122,7 @@ def test_what_is_unknown_although_it_can_be_looked_for_is_lost() -> None:
 
 
 def test_what_is_never_answered_is_lost_and_what_is_unexpected_is_told() -> None:
-    fleet = Fleet([], {}, {}, random.Random(0))  # noqa: S311
+    fleet = nobody()
     fleet.open[SERVER] = "503"
     fleet.unexpected.append("404")
     counts = Verdict.of(fleet, Nova(())).counts

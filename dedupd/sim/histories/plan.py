@@ -104,17 +104,7 @@ def plan(
     theme = drawn if focus is None else focus
     emphasis = THEMES[theme]
     mode = chance.choice((Mode.SAFETY, Mode.SAFETY, Mode.QUIET, Mode.CORE))
-    wanted = [
-        intents.draw(chance, number, identity_key, emphasis.kinds)
-        for number in range(chance.choice(emphasis.requests))
-    ]
-    if chance.random() < 0.15:
-        wanted.append(replace(wanted[0], project=PROJECTS[1], user="carol"))
-    callers = tuple(
-        (intent, habits(chance, intent, SPREAD_SECONDS, emphasis))
-        for intent in wanted
-        for _ in range(chance.choice((1, 1, 2, 3)))
-    )
+    callers = _callers(chance, identity_key, emphasis)
     return Plan(
         seed=seed,
         theme=theme,
@@ -137,6 +127,23 @@ def plan(
         quiet_at=chance.uniform(*emphasis.quiet),
         lasts=emphasis.lasts,
         lingers=emphasis.lingers,
+    )
+
+
+def _callers(
+    chance: random.Random, identity_key: bytes, emphasis: Emphasis
+) -> tuple[tuple[Intent, Habits], ...]:
+    """What is wanted, sometimes by a second project with the first one's token, and by whom."""
+    wanted = [
+        intents.draw(chance, number, identity_key, emphasis.kinds)
+        for number in range(chance.choice(emphasis.requests))
+    ]
+    if chance.random() < 0.15:
+        wanted.append(replace(wanted[0], project=PROJECTS[1], user="carol"))
+    return tuple(
+        (intent, habits(chance, intent, SPREAD_SECONDS, emphasis))
+        for intent in wanted
+        for _ in range(chance.choice((1, 1, 2, 3)))
     )
 
 
