@@ -15,8 +15,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --timeout 60
 METADATA := setup.cfg pyproject.toml dedupd/__init__.py
 CHECKED := $(wildcard dedupd tests bench model)
 
-# In the order of their names: what takes long comes first, and the many short ones fill the cores at the end.
+# In the order given: what takes long comes first, and the many short ones fill the cores at the end.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+
+# Tracing for coverage slows Python's code to a third, in the processes that tests start too. These tests are about
+# load, many histories and a real Nova; what they run, the others run as well.
+UNTRACED := $(wildcard tests/integration/test_kill.py tests/integration/test_outages.py tests/chaos tests/nova \
+	tests/simulation tests/model)
 
 # These do no I/O, so that there is no excuse for a branch that no test takes.
 PURE := dedupd/request.py,dedupd/token.py,dedupd/fingerprint.py,dedupd/outcome.py
@@ -37,8 +42,9 @@ demo: $(VENV)/installed ## a retry storm with lost answers and a kill, live, in 
 
 test: $(VENV)/installed-test $(VENV)/engines ## every test, the real Nova's included
 	PYTHON='$(PYTHON)' tests/nova/real/setup
+	$(BIN)/pytest $(PARALLEL) $(UNTRACED)
 	$(BIN)/coverage erase
-	$(BIN)/pytest $(PARALLEL) --cov --cov-report=
+	$(BIN)/pytest $(PARALLEL) --cov --cov-report= $(addprefix --ignore=,$(UNTRACED))
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/coverage report --fail-under=100 --include=$(PURE)
 

@@ -27,7 +27,7 @@ def _followed(violation: Violation, front: Front, effects: Effects) -> Iterator[
         return
     path = f"/dedupd/v1/requests/{violation.order.client_token}"
     try:
-        record = front.call("GET", path, token=USER)
+        record = front.call("GET", path, token=violation.order.user or USER)
         yield f"  record: {record.status} {record.body.decode(errors='replace')}"
     except (OSError, http.client.HTTPException) as error:
         yield f"  record: cannot be read: {error!r}"

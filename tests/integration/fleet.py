@@ -8,7 +8,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -29,6 +29,12 @@ _ASYNC = 0.1
 
 _GOES_ON = frozenset({"queued", "sending"})
 
+NEIGHBOUR = "neighbour:elsewhere"
+"""A user of another project, who knows nothing of the fleet's, and uses the same client tokens."""
+
+_SHARED = 0.1
+"""How many servers are ordered under a token that the neighbour uses at the same time."""
+
 
 @dataclass(frozen=True)
 class Order:
@@ -44,9 +50,16 @@ class Order:
     """What the ledger calls it."""
     probed: bool = True
     """Whether it is found again in Nova; otherwise its outcome may stay unknown."""
+    user: str | None = None
+    """Whose it is, as Nova's token of a user and a project; None: the fleet's."""
 
     def __hash__(self) -> int:
         return hash(self.client_token)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The headers that say whose it is, where it is not the fleet's."""
+        return {} if self.user is None else {"X-Auth-Token": self.user}
 
 
 Maker = Callable[[str], Order]
@@ -111,7 +124,8 @@ class Fleet:
         """
         orders = iter(list(self.answers))
         await self.work(orders, clients, asyncio.Event())
-        servers = iter([order for order in self.answers if order.kind == "server"])
+        servers = (order for order in list(self.answers) if order.kind == "server")
+        servers = (order for order in servers if order.user is None)
         async with _session(self.colleague) as session, asyncio.TaskGroup() as group:
             for _ in range(clients):
                 group.create_task(self._redacted(session, servers))
@@ -155,6 +169,7 @@ class Fleet:
         patience = aiohttp.ClientTimeout(total=self.chance.uniform(*_PATIENCE))
         version = f"compute {order.microversion}"
         headers = {"X-Client-Token": order.client_token, "OpenStack-API-Version": version}
+        headers |= order.credentials
         if self.chance.random() < _ASYNC:
             headers["Prefer"] = "respond-async"
         front = self.chance.choice(self.urls)
@@ -180,7 +195,7 @@ class Fleet:
         while goes_on:
             await asyncio.sleep(self.chance.uniform(*self.pause))
             patience = aiohttp.ClientTimeout(total=_PATIENCE[1])
-            async with session.get(status, timeout=patience) as response:
+            async with session.get(status, headers=order.credentials, timeout=patience) as response:
                 told = await response.json()
             self.open[order] = f"its status: {response.status} {told}"
             goes_on = response.status == 200 and told["request"]["state"] in _GOES_ON
@@ -213,7 +228,10 @@ class Catalogue:
     """What is imported."""
 
     def orders(self, chance: random.Random, series: str = "order") -> Iterator[Order]:
-        """Orders without end, each under a token and a name of its own: ``series`` and a number."""
+        """Orders without end, each under a token and a name of its own: ``series`` and a number.
+
+        Some tokens are used once more: by a neighbour, who wants a server of another name.
+        """
         kinds = {
             self._server("2.96"): 0.35,
             self._server("2.1"): 0.25,
@@ -226,7 +244,11 @@ class Catalogue:
             kinds[self._snapshot("2.96", self.server_id)] = 0.10
         makers, weights = list(kinds), list(kinds.values())
         for number in itertools.count():
-            yield chance.choices(makers, weights)[0](f"{series}-{number}")
+            order = chance.choices(makers, weights)[0](f"{series}-{number}")
+            yield order
+            if order.kind == "server" and chance.random() < _SHARED:
+                theirs = self._server(order.microversion)(f"{order.client_token}-elsewhere")
+                yield replace(theirs, client_token=order.client_token, user=NEIGHBOUR)
 
     def _server(self, microversion: str, copies: int = 1, **more: object) -> Maker:
         def order(name: str) -> Order:
