@@ -19,9 +19,9 @@ CHECKED := $(wildcard dedupd tests bench model)
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 # Tracing for coverage slows Python's code to a third, in the processes that tests start too. These tests are about
-# load, many histories and a real Nova; what they run, the others run as well.
-UNTRACED := $(wildcard tests/integration/test_kill.py tests/integration/test_outages.py tests/chaos tests/nova \
-	tests/simulation tests/model)
+# load, thousands of histories and a real Nova; what they run, the others run as well.
+UNTRACED := $(wildcard $(addprefix tests/,integration/test_kill.py integration/test_outages.py chaos nova model \
+	$(addprefix simulation/test_,histories.py defects.py aims.py)))
 
 # These do no I/O, so that there is no excuse for a branch that no test takes.
 PURE := dedupd/request.py,dedupd/token.py,dedupd/fingerprint.py,dedupd/outcome.py
