@@ -13,7 +13,7 @@ from amqp.basic_message import Message
 
 from dedupd.ports import QueueUnavailable
 from dedupd.queue import hint, policies
-from dedupd.queue.broker import Answers, Arrived, Broker, Command, Reply
+from dedupd.queue.broker import Answers, Arrived, Broker, Command, Reply, Silent
 from dedupd.queue.delivery import Notice
 from dedupd.queue.refusal import explained
 from dedupd.queue.settlements import Settlements
@@ -42,11 +42,26 @@ def dead_letters(name: str) -> str:
     return f"{name}.dead"
 
 
+SILENT_SECONDS = 10.0
+"""How long a message may await its confirmation: longer than the queue's members take to elect a
+leader. A queue that serves nobody confirms nothing, while its broker beats and tells of it."""
+
+
+IDLE_SECONDS = 5.0
+"""After how long without a message it is looked whether the queue serves at all. Whoever heals a
+queue that serves nobody takes twice as long to delete it, so that each worker notices by itself:
+its consumer would be left behind with the queue that was deleted, and RabbitMQ not say so."""
+
+
 class _Sent(NamedTuple):
-    """Who waits for a message's confirmation, and the tag of the one that it takes the place of."""
+    """One message: who waits for it, the tag of the one that it takes the place of, and since when.
+
+    On the monotonic clock.
+    """
 
     reply: Reply | None
     replaces: int | None
+    at: float
 
 
 class AmqpBroker(Broker):
@@ -78,6 +93,8 @@ class AmqpBroker(Broker):
         self._unsettled: dict[int, str] = {}
         self._next_beat = 0.0
         self._rejecting_since: float | None = None
+        self._alarm = ""
+        self._served_at = 0.0
         options = {
             "read_timeout": policies.DEADLINE_SECONDS,
             "write_timeout": policies.DEADLINE_SECONDS,
@@ -139,9 +156,19 @@ class AmqpBroker(Broker):
         channel.events["basic_ack"].add(self._confirmed)
         channel.events["basic_nack"].add(self._rejected)
 
+    def _count(self) -> int | QueueUnavailable:
+        """During an alarm the broker reads nothing more from who has published."""
+        return QueueUnavailable(self._alarm) if self._alarm else super()._count()
+
+    def _subscribe(self, prefetch: int) -> str:
+        self._served_at = time.monotonic()
+        return super()._subscribe(prefetch)
+
     def _publish(self, notice: Notice, reply: Reply | None) -> None:
-        if len(self._unconfirmed) < MAX_UNCONFIRMED:
-            self._send(notice, _Sent(reply, replaces=None))
+        if self._alarm:
+            self._answer(reply, QueueUnavailable(self._alarm))
+        elif len(self._unconfirmed) < MAX_UNCONFIRMED:
+            self._send(notice, _Sent(reply, None, time.monotonic()))
         else:
             text = f"The broker {self._place} has {MAX_UNCONFIRMED} messages to confirm already."
             self._answer(reply, QueueUnavailable(text))
@@ -180,6 +207,7 @@ class AmqpBroker(Broker):
             raise QueueUnavailable(f"The broker {self._place} rejects everything.")
 
     def _arrive(self, message: Any) -> None:
+        self._served_at = time.monotonic()
         self._settlements.arrived(message.delivery_tag)
         super()._arrive(message)
 
@@ -194,7 +222,7 @@ class AmqpBroker(Broker):
     def _hand_back(self, tag: int) -> None:
         request_id = self._unsettled.pop(tag, None)
         if request_id is not None:  # else all was handed back for the end
-            self._send((request_id, None), _Sent(None, replaces=tag))
+            self._send((request_id, None), _Sent(None, tag, time.monotonic()))
 
     def _reject(self, tag: int, *, requeue: bool) -> None:
         super()._reject(tag, requeue=requeue)
@@ -225,6 +253,30 @@ class AmqpBroker(Broker):
         if now >= self._next_beat:
             self._next_beat = now + self._beat_seconds
             self._amqp.heartbeat_tick()
+            if not self._alarm:
+                self._check_confirmed(now)
+                self._check_served(now)
+
+    def _check_confirmed(self, now: float) -> None:
+        oldest = self._unconfirmed.oldest
+        if oldest is not None and now - oldest.at > SILENT_SECONDS:
+            raise Silent(
+                f"The broker {self._place} is there, but has not confirmed a message for "
+                f"{SILENT_SECONDS:g} s."
+            )
+
+    def _check_served(self, now: float) -> None:
+        """Where nothing comes though something may, consume once more for a moment.
+
+        That is not answered by a queue that serves nobody. What it brings is taken in as any other.
+
+        Raises:
+            TimeoutError, AMQPError: it is not answered.
+        """
+        if not self._consumer or len(self._unsettled) >= self._prefetch:
+            return
+        if now - self._served_at > IDLE_SECONDS:
+            self._cancel(self._subscribe(1))
 
     def _drain(self) -> None:
         self._wire.patient = False
@@ -233,8 +285,14 @@ class AmqpBroker(Broker):
                 self._amqp.blocking_read()
         self._wire.patient = True
 
-    def _blocked(self, reason: str) -> None:
-        LOG.warning("the broker %s takes no messages for now: %s", self._place, reason)
+    def _blocked(self, _reason: str) -> None:
+        """RabbitMQ blocks who publishes for two reasons; amqp does not say which it names."""
+        self._alarm = (
+            f"The broker {self._place} takes no messages: it is short of memory or disk space. "
+            "`rabbitmqctl status` names the alarm; free some there, and it goes on by itself."
+        )
+        LOG.warning("%s", self._alarm)
 
     def _unblocked(self) -> None:
+        self._alarm = ""
         LOG.info("the broker %s takes messages again", self._place)

@@ -16,6 +16,7 @@ from typing import Any
 from kombu.connection import Connection
 from kombu.transport import memory, virtual
 
+from dedupd.ports import QueueUnavailable
 from dedupd.queue import hint
 from dedupd.queue.delivery import Notice
 from dedupd.request import Record
@@ -35,6 +36,11 @@ Answers = list[tuple[Reply, Any]]
 
 Arrived = list[tuple[str, Record | None, Any]]
 """Messages that have come in: ids, records as they were claimed, and tags."""
+
+
+class Silent(QueueUnavailable):
+    """The broker is there, and does not confirm: its queue may serve nobody."""
+
 
 _ID = re.compile(r"[0-9a-f]{32}")
 make_connection: Callable[..., Any] = Connection  # kombu has no types
@@ -73,6 +79,7 @@ class Broker:
         self._arrived: Arrived = []
         self._consumer = ""
         self._consumers = 0
+        self._prefetch = 0
         self._connection = make_connection(
             url, transport=transport, **{"connect_timeout": CONNECT_SECONDS} | options
         )
@@ -128,12 +135,8 @@ class Broker:
     def consume(self, prefetch: int, reply: Reply | None) -> None:
         """Let messages come in, at most ``prefetch`` of them unacknowledged."""
         self.cancel(None, None)
-        self._consumers += 1
-        self._consumer = f"dedupd-{self._consumers}"  # a quorum queue confuses two of one name
-        self._channel.basic_qos(0, prefetch, False)
-        self._channel.basic_consume(
-            queue=self._name, no_ack=False, callback=self._arrive, consumer_tag=self._consumer
-        )
+        self._prefetch = prefetch
+        self._consumer = self._subscribe(prefetch)
         self._answer(reply)
 
     def cancel(self, _argument: None, reply: Reply | None) -> None:
@@ -145,8 +148,7 @@ class Broker:
 
     def depth(self, _argument: None, reply: Reply | None) -> None:
         """Count the messages that wait."""
-        declared = self._channel.queue_declare(queue=self._name, passive=True)
-        self._answer(reply, declared.message_count)
+        self._answer(reply, self._count())
 
     def acknowledge(self, tag: Any, reply: Reply | None) -> None:
         """Take a message off the queue."""
@@ -157,6 +159,22 @@ class Broker:
         """Give a message back to the queue."""
         self._hand_back(tag)
         self._answer(reply)
+
+    def _count(self) -> int | QueueUnavailable:
+        """The messages that wait, or why they are not counted."""
+        declared = self._channel.queue_declare(queue=self._name, passive=True)
+        count: int = declared.message_count
+        return count
+
+    def _subscribe(self, prefetch: int) -> str:
+        """A new consumer; its name."""
+        self._consumers += 1
+        consumer = f"dedupd-{self._consumers}"  # a quorum queue confuses two of one name
+        self._channel.basic_qos(0, prefetch, False)
+        self._channel.basic_consume(
+            queue=self._name, no_ack=False, callback=self._arrive, consumer_tag=consumer
+        )
+        return consumer
 
     def _declare(self) -> None:
         self._channel.queue_declare(queue=self._name, durable=True, auto_delete=False)

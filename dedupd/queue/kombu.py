@@ -58,7 +58,10 @@ class KombuQueue:
             QueueUnavailable: the broker cannot be reached now.
             ConfigError: it refuses, and will go on to do so.
         """
-        link = self._link = self._make_link(self._connect, self._arrive)
+        try:
+            link = self._link = self._make_link(self._connect, self._arrive)
+        except (OSError, RuntimeError) as error:  # no more descriptors, or threads
+            raise QueueUnavailable(f"No connection to the broker can be begun: {error}.") from None
         try:
             await self._ask(Broker.greet, None)
             if self._handler is not None:

@@ -46,7 +46,13 @@ class Link(ABC):
         self._waiting: set[Reply] = set()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self.reason = ""
-        self.refusal: ConfigError | None = None
+        self.failure: DedupdError | None = None
+        """What ended it, where the broker, or the way to it, did."""
+
+    @property
+    def refusal(self) -> ConfigError | None:
+        """What ended it, if nothing else can come of another attempt."""
+        return self.failure if isinstance(self.failure, ConfigError) else None
 
     @abstractmethod
     def _give(self, command: Command) -> None:
@@ -57,7 +63,7 @@ class Link(ABC):
         self._give(command)
 
     async def until_ended(self) -> None:
-        """Returns when it has ended; ``reason`` says why, ``refusal`` if nothing else can come."""
+        """Returns when it has ended; ``reason`` says why."""
         await asyncio.shield(self._ended)
 
     def submit(self, operation: Operation, argument: Any) -> Reply:
@@ -202,17 +208,16 @@ class ThreadLink(Link):
         self._bell.ring()
 
     def _run(self) -> None:
-        reason, refusal = CLOSED, None
+        reason, failure = CLOSED, None
         try:
             self._serve()
         except DedupdError as error:
-            reason = error.message.rstrip(".")
-            refusal = error if isinstance(error, ConfigError) else None
+            reason, failure = error.message.rstrip("."), error
         except Exception as error:
             LOG.exception("the queue's thread has failed")
             reason = _describe(error)
         try:
-            self._call(self._finish, reason, refusal)
+            self._call(self._finish, reason, failure)
         except RuntimeError:  # the loop has gone, and all who waited with it
             self._bell.close()
 
@@ -237,8 +242,8 @@ class ThreadLink(Link):
             self._bell.wait(patience)
         return [commands.popleft() for _ in range(min(len(commands), BATCH))]
 
-    def _finish(self, reason: str, refusal: ConfigError | None) -> None:
-        self.refusal = refusal
+    def _finish(self, reason: str, failure: DedupdError | None) -> None:
+        self.failure = failure
         self._bell.close()
         self._end(reason)
 

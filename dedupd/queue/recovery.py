@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dedupd.errors import ConfigError
 from dedupd.ports import QueueUnavailable
 from dedupd.queue import policies
-from dedupd.queue.broker import Broker
+from dedupd.queue.broker import Broker, Silent
 from dedupd.queue.kombu import KombuQueue
 from dedupd.queue.link import Link
 
@@ -24,8 +24,8 @@ class RecoveringQueue(KombuQueue):
     not confirmed has failed by then; messages that came by an old connection come again, and
     settling the old ones does nothing.
 
-    Where the broker accepts no consumer, ``heal`` is called in a thread of its own, by one at a
-    time: it may block, and does what can be done about it.
+    Where the broker accepts no consumer, or confirms nothing, ``heal`` is called in a thread of its
+    own, by one at a time: it may block, and does what can be done about it.
     """
 
     def __init__(
@@ -59,13 +59,17 @@ class RecoveringQueue(KombuQueue):
         try:
             await super()._begin_to_consume()
         except QueueUnavailable:
-            if self._healer is None or not self._healer.is_alive():
-                self._healer = threading.Thread(target=self._heal, name="healer", daemon=True)
-                self._healer.start()
+            self._look_after_it()
             raise
 
+    def _look_after_it(self) -> None:
+        """Have the queue healed, unless somebody is at it."""
+        if self._healer is None or not self._healer.is_alive():
+            self._healer = threading.Thread(target=self._heal, name="healer", daemon=True)
+            self._healer.start()
+
     async def _keep_connected(self, link: Link) -> None:
-        await _until_ended(link)
+        await self._until_ended(link)
         while True:
             async for attempt in policies.reconnecting():
                 with attempt:
@@ -85,11 +89,12 @@ class RecoveringQueue(KombuQueue):
             LOG.warning("the queue is not connected, and tried again: %s", error)
             raise QueueUnavailable(error.message) from None
         LOG.info("the queue is connected again")
-        await _until_ended(link)
+        await self._until_ended(link)
         if loop.time() - begun < policies.STEADY_SECONDS:
             raise QueueUnavailable("The queue's connection did not last.")
 
-
-async def _until_ended(link: Link) -> None:
-    await link.until_ended()
-    LOG.warning("the queue's connection has ended: %s", link.reason)
+    async def _until_ended(self, link: Link) -> None:
+        await link.until_ended()
+        LOG.warning("the queue's connection has ended: %s", link.reason)
+        if isinstance(link.failure, Silent):
+            self._look_after_it()

@@ -11,17 +11,26 @@ from amqp import exceptions
 from dedupd.errors import ConfigError, DedupdError
 from dedupd.ports import QueueUnavailable
 
-_CURES: tuple[tuple[type[Exception], str], ...] = (
-    (ssl.SSLCertVerificationError, "correct [queue] cafile, or the host in [queue] url"),
-    (ssl.SSLError, "correct [queue] url (amqps:// and a port for TLS), certfile and keyfile"),
-    (exceptions.AccessRefused, "correct user and password in [queue] url, or grant the permission"),
-    (exceptions.NotAllowed, "correct the virtual host in [queue] url, or grant access to it"),
+_CURES: tuple[tuple[type[Exception], str, str], ...] = (
+    (ssl.SSLCertVerificationError, "", "correct [queue] cafile, or the host in [queue] url"),
+    (ssl.SSLError, "", "correct [queue] url (amqps:// and a port for TLS), certfile and keyfile"),
+    (
+        exceptions.AccessRefused,
+        "",
+        "correct user and password in [queue] url, or grant the permission",
+    ),
+    (exceptions.NotAllowed, "", "correct the virtual host in [queue] url, or grant access to it"),
     (
         exceptions.PreconditionFailed,
+        "inequivalent arg",
         "delete that queue (what it holds is published again), or choose another [queue] name",
     ),
 )
-"""Who says no, and what changes that; anything else may pass by itself."""
+"""Who says no, in which words, and what changes that; anything else may pass by itself.
+
+PRECONDITION_FAILED is also said of a message that nobody acknowledged for RabbitMQ's
+``consumer_timeout`` (30 min): it comes again on the next connection.
+"""
 
 
 @contextmanager
@@ -41,8 +50,8 @@ def explained(place: str) -> Iterator[None]:
 
 
 def _explained(place: str, error: exceptions.AMQPError | OSError) -> DedupdError:
-    for kind, cure in _CURES:
-        if isinstance(error, kind):
+    for kind, words, cure in _CURES:
+        if isinstance(error, kind) and words in str(error):
             return ConfigError(f"The broker {place}: {_said(error)}: {cure}.")
     return QueueUnavailable(f"The broker {place} is away: {_said(error)}.")
 
@@ -50,5 +59,7 @@ def _explained(place: str, error: exceptions.AMQPError | OSError) -> DedupdError
 def _said(error: exceptions.AMQPError | OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is refused, {error.verify_message}"
+    if isinstance(error, exceptions.ConsumerCancelled):
+        return f"it cancelled the consumer {error.reply_text}, whose queue was deleted or moved"
     text = error.strerror if isinstance(error, OSError) else error.reply_text
     return str(text or error).rstrip(".") or type(error).__name__

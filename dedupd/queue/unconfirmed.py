@@ -17,6 +17,11 @@ class Unconfirmed(Generic[Item]):
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def oldest(self) -> Item | None:
+        """What belongs to the one that has waited for longest."""
+        return next(iter(self._items.values()), None)
+
     def published(self, item: Item) -> None:
         """Note one more message."""
         self._published += 1

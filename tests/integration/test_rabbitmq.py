@@ -88,6 +88,21 @@ async def publish_until_lost(queue: Queue, confirmed: set[str]) -> None:
             return
 
 
+class Counted:
+    """A method, and how often it was called."""
+
+    def __init__(self, method: Callable[[AmqpBroker, float], None]) -> None:
+        self._method = method
+        self.number = 0
+
+    def __get__(self, broker: AmqpBroker, _: type) -> Callable[[float], None]:
+        return lambda now: self._call(broker, now)
+
+    def _call(self, broker: AmqpBroker, now: float) -> None:
+        self._method(broker, now)
+        self.number += 1
+
+
 async def until_arrived(inbox: Inbox, ids: set[str]) -> None:
     missing, seen = set(ids), 0
     async with asyncio.timeout(RECOVERY_SECONDS):
@@ -191,6 +206,71 @@ async def test_a_queue_of_which_only_the_name_is_left_is_made_anew(
         await asyncio.to_thread(broker.restart)
         await until_published(front, 2)
         await until_arrived(inbox, {request_id(2)})
+
+
+async def test_a_queue_that_becomes_mute_under_its_consumer_is_made_anew(
+    broker: RabbitMQ, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its connection stands, its broker beats and counts its messages; nobody publishes or asks."""
+    async with opened(broker.url, name) as worker:
+        inbox = Inbox(acknowledge=True)
+        await worker.consume(inbox, 4)
+        await worker.publish(request_id(1))
+        await inbox.until(1)
+        await asyncio.to_thread(broker.mute, name)
+        await until(lambda: f"The queue {name} on 127.0.0.1" in caplog.text)
+        await until_published(worker, 2)
+        await until_arrived(inbox, {request_id(2)})
+
+
+async def test_a_front_that_is_not_confirmed_has_a_mute_queue_made_anew(
+    broker: RabbitMQ, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(broker.url, name) as front:
+        await front.publish(request_id(1))
+        await asyncio.to_thread(broker.mute, name)
+        await until_published(front, 2)
+        assert await front.depth() == 1
+    assert "is there, but has not confirmed a message for 10 s" in caplog.text
+
+
+async def test_a_consumer_whose_hands_are_full_is_given_no_more(
+    broker: RabbitMQ, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look at whether a queue serves brings a message: not beyond what is wanted."""
+    monkeypatch.setattr(amqp, "IDLE_SECONDS", 0.0)
+    async with opened(broker.url, name) as queue, opened(broker.url, name) as other:
+        inbox = Inbox()
+        await queue.consume(inbox, 2)
+        for number in range(4):
+            await queue.publish(request_id(number))
+        await inbox.until(2)
+        looks = Counted(AmqpBroker._check_served)
+        monkeypatch.setattr(AmqpBroker, "_check_served", looks)
+        await until(lambda: looks.number >= 4)
+        assert len(inbox.deliveries) == 2
+        assert await other.depth() == 2
+
+
+async def test_an_alarm_is_told_at_once_and_ends_no_connection(
+    broker: RabbitMQ, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    alarm = "takes no messages: it is short of memory or disk space"
+    async with opened(broker.url, name) as queue:
+        inbox = Inbox(acknowledge=True)
+        await queue.consume(inbox, 4)
+        await asyncio.to_thread(broker.control, "set_vm_memory_high_watermark", "absolute", "1000")
+        try:
+            with suppress(QueueUnavailable):  # RabbitMQ says so to who publishes
+                await queue.publish(request_id(1))
+            for refused in (queue.publish(request_id(2)), queue.depth()):
+                with pytest.raises(QueueUnavailable, match=alarm):
+                    await refused
+        finally:
+            await asyncio.to_thread(broker.control, "set_vm_memory_high_watermark", "0.4")
+        await until_published(queue, 3)
+        await until_arrived(inbox, {request_id(3)})
+    assert "the queue's connection has ended" not in caplog.text
 
 
 def configured(url: str, name: str, directory: Path) -> Settings:

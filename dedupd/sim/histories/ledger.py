@@ -132,11 +132,14 @@ class Ledger:
     def accepted(self, record: Record | None, request_id: str, began: float) -> None:
         """A caller who came at ``began`` was told that a request goes on; ``record`` stands for it.
 
-        Where none stands, it may have been released since, and a later claim have been withdrawn.
+        Where none stands, or only one that was claimed since, the one that was accepted may have
+        been released meanwhile, and a later claim be withdrawn.
         """
         life = self.lives.get((request_id, record.birth)) if record else None
         released = self.released.get(request_id, -1.0) >= began
-        if life is None and (released or request_id in self.forgets):
+        if released and (life is None or life.when >= began):
+            return
+        if life is None and request_id in self.forgets:
             return
         if life is None:
             self.violations.append(f"4: {request_id[:8]} was accepted, and there is no record")

@@ -15,7 +15,17 @@ from dedupd.queue.refusal import explained
     [
         (exceptions.AccessRefused("ACCESS_REFUSED - no"), ConfigError, "a:1: ACCESS_REFUSED - no"),
         (exceptions.NotAllowed("no vhost"), ConfigError, "correct the virtual host"),
-        (exceptions.PreconditionFailed("other"), ConfigError, "a:1: other: delete that queue"),
+        (
+            exceptions.PreconditionFailed("inequivalent arg 'x'"),
+            ConfigError,
+            "a:1: inequivalent arg 'x': delete that queue",
+        ),
+        (
+            exceptions.PreconditionFailed("acknowledgement on channel 1 timed out"),
+            QueueUnavailable,
+            "a:1 is away: acknowledgement on channel 1 timed out.",
+        ),
+        (exceptions.ConsumerCancelled("dedupd-1"), QueueUnavailable, "dedupd-1, whose queue was"),
         (ssl.SSLError(1, "[SSL] wrong version number"), ConfigError, "a port for TLS"),
         (ssl.SSLCertVerificationError(1, "x"), ConfigError, "its certificate is refused"),
         (exceptions.NotFound("no queue"), QueueUnavailable, "a:1 is away: no queue."),

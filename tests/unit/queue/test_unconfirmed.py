@@ -24,3 +24,12 @@ def test_one_confirmation_stands_for_all_before_it() -> None:
     assert unconfirmed.take(3, multiple=True) == []
     assert unconfirmed.take(9, multiple=True) == ["d"]
     assert not unconfirmed
+
+
+def test_the_oldest_is_the_one_that_has_waited_for_longest() -> None:
+    unconfirmed = published("a", "b", "c")
+    assert unconfirmed.oldest == "a"
+    unconfirmed.take(1, multiple=False)
+    assert unconfirmed.oldest == "b"
+    unconfirmed.take(3, multiple=True)
+    assert unconfirmed.oldest is None
