@@ -114,6 +114,7 @@ async def _serve(
         _reread_on_hangup(settings)
         listener = listen(address, share=place is not None)
         shared = await stack.enter_async_context(wiring.parts(settings, keys, place))
+        shared.background.on_failure = stop.set
         opening = Opening(shared.store, shared.queue)
         app = await stack.enter_async_context(wiring.front(shared, None, opening))
         stop_seconds = settings.worker.stop_seconds
@@ -124,6 +125,7 @@ async def _serve(
         if await unless_stopped(stop, opening.run()):
             LOG.info("Ready")
         await stop.wait()
+        shared.background.check()
 
 
 async def _work(settings: Settings, keys: Keys) -> None:
@@ -132,6 +134,7 @@ async def _work(settings: Settings, keys: Keys) -> None:
         _reread_on_hangup(settings)
         listener = listen(settings.worker.health_listen, option="[worker] health_listen")
         shared = await stack.enter_async_context(wiring.parts(settings, keys))
+        shared.background.on_failure = stop.set
         opening = Opening(shared.store, shared.queue)
         service = await stack.enter_async_context(wiring.worker(shared))
         health: Starlette = health_resources(wiring.health(shared, service, opening))
@@ -143,6 +146,7 @@ async def _work(settings: Settings, keys: Keys) -> None:
             LOG.info("Ready")
             stack.push_async_callback(service.stop)
         await stop.wait()
+        shared.background.check()
 
 
 def _reread_on_hangup(settings: Settings) -> None:

@@ -99,6 +99,7 @@ async def _serve(settings: Settings, simulated: SimulatedCloud | None) -> None:
         if simulated is not None:
             await stack.enter_async_context(simulated.serving())
         shared = await stack.enter_async_context(wiring.parts(settings, keys))
+        shared.background.on_failure = stop.set
         opening = Opening(shared.store, shared.queue)
         await opening.once()
         service = await stack.enter_async_context(wiring.worker(shared))
@@ -112,6 +113,7 @@ async def _serve(settings: Settings, simulated: SimulatedCloud | None) -> None:
         sys.stdout.write(_welcome(settings, Address(host, port), simulated is not None))
         sys.stdout.flush()
         await stop.wait()
+        shared.background.check()
 
 
 def _welcome(settings: Settings, address: Address, simulated: bool) -> str:

@@ -20,6 +20,7 @@ from dedupd.api.idempotent import Front, FrontLimits, Idempotent
 from dedupd.api.latch import Latch
 from dedupd.api.passthrough import PassThrough, open_upstream
 from dedupd.api.status import Status
+from dedupd.background import Background
 from dedupd.cloud.nova import Connector, Nova
 from dedupd.cloud.routes import probes
 from dedupd.cloud.service_user import KeystoneServiceUser
@@ -64,6 +65,7 @@ class Parts:
     queue: Queue
     cloud: Nova
     metrics: Metrics
+    background: Background
     clock: Callable[[], float] = time.time
 
 
@@ -128,7 +130,7 @@ async def parts(settings: Settings, keys: Keys, place: Place | None = None) -> A
         queue = queues.open_queue(settings.queue)
         stack.push_async_callback(queue.close)
         cloud = await stack.enter_async_context(open_cloud(settings))
-        yield Parts(settings, keys, store, queue, cloud, Metrics(place))
+        yield Parts(settings, keys, store, queue, cloud, Metrics(place), Background())
 
 
 @asynccontextmanager
@@ -217,6 +219,7 @@ def _worker_service(shared: Parts, user: KeystoneServiceUser | None) -> WorkerSe
         prefetch=PREFETCH_PER_SLOT * settings.nova.max_in_flight,
         sweep_seconds=settings.worker.sweep_seconds,
         stop_seconds=settings.worker.stop_seconds,
+        background=shared.background,
     )
 
 
@@ -254,7 +257,10 @@ async def front(
     )
     async with (
         open_upstream(connect_seconds=settings.nova.connect_timeout) as upstream,
-        _running(latch.poll(), _refresh(admission, opening)),
+        _running(
+            shared.background.run(latch.poll(), "What looks after waiting callers"),
+            shared.background.run(_refresh(admission, opening), "What reads the queue's depth"),
+        ),
     ):
         try:
             own = own_resources(
@@ -321,9 +327,8 @@ def _checks(
 
 
 @asynccontextmanager
-async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run these beside the block; cancelled at its end."""
-    tasks = [asyncio.create_task(each) for each in work]
+async def _running(*tasks: asyncio.Task[None]) -> AsyncIterator[None]:
+    """Let these run beside the block; cancelled at its end."""
     try:
         yield
     finally:

@@ -46,6 +46,7 @@ class RecoveringQueue(KombuQueue):
         if self._keeper is None and self._link is not None:
             keeping = self._keep_connected(self._link)
             self._keeper = asyncio.create_task(keeping, name="queue")
+            self._keeper.add_done_callback(_report)
 
     async def close(self) -> None:
         """See ``Queue.close``; called again, or by several, it returns when it is closed."""
@@ -98,3 +99,8 @@ class RecoveringQueue(KombuQueue):
         LOG.warning("the queue's connection has ended: %s", link.reason)
         if isinstance(link.failure, Silent):
             self._look_after_it()
+
+
+def _report(keeper: asyncio.Task[None]) -> None:
+    if not keeper.cancelled() and (error := keeper.exception()) is not None:
+        LOG.critical("the queue is not connected again: restart this process", exc_info=error)

@@ -9,6 +9,7 @@ from typing import Any
 
 from oslo_log import log
 
+from dedupd.background import Background
 from dedupd.metrics import Metrics
 from dedupd.ports import Delivery, Queue, Store, StoreUnavailable
 from dedupd.request import Record, State
@@ -38,6 +39,7 @@ class WorkerService:
         prefetch: How many messages it holds at once; more than it sends at once, since some wait.
         sweep_seconds: How often it sweeps.
         stop_seconds: How long a stop waits for what is in flight.
+        background: Runs what keeps the lease, and what sweeps.
         republish_seconds: After how long a record that is still queued is published again.
     """
 
@@ -56,6 +58,7 @@ class WorkerService:
         prefetch: int,
         sweep_seconds: float,
         stop_seconds: float,
+        background: Background,
         republish_seconds: float = REPUBLISH_SECONDS,
     ) -> None:
         self._store = store
@@ -69,7 +72,8 @@ class WorkerService:
         self._stop_seconds = stop_seconds
         self._in_hand: dict[str, asyncio.Task[None]] = {}
         self._undoing: set[asyncio.Task[None]] = set()
-        self._background: list[asyncio.Task[None]] = []
+        self._background = background
+        self._tasks: list[asyncio.Task[None]] = []
         self._revisits = asyncio.Semaphore(MAX_REVISITS)
         self._consuming = False
         self._sweeper = Sweeper(
@@ -88,7 +92,7 @@ class WorkerService:
     @property
     def consuming(self) -> bool:
         """Whether it takes work and may send it: not where its lease cannot be kept alive."""
-        return self._consuming and self._lease.may_send()
+        return self._consuming and self._background.is_well and self._lease.may_send()
 
     async def start(self) -> None:
         """Take the lease and begin to consume.
@@ -99,9 +103,9 @@ class WorkerService:
         await self._lease.take()
         await self._queue.consume(self._deliver, self._prefetch)
         self._consuming = True
-        self._background = [
-            asyncio.create_task(self._lease.keep(), name="lease"),
-            asyncio.create_task(self._sweeper.run(self._sweep_seconds), name="sweeper"),
+        self._tasks = [
+            self._background.run(self._lease.keep(), "What keeps the worker's lease"),
+            self._background.run(self._sweeper.run(self._sweep_seconds), "The worker's sweeper"),
         ]
 
     async def stop(self) -> None:
@@ -112,7 +116,7 @@ class WorkerService:
         """
         self._consuming = False
         await self._queue.stop_consuming()
-        background = self._background
+        background = self._tasks
         sweeper = background.pop() if background else None
         if sweeper is not None:
             sweeper.cancel()

@@ -23,6 +23,9 @@ LOG = log.getLogger(__name__)
 BATCH = 1000
 """How many expired records are cleared, or queued ones published, at a time."""
 
+MAX_CLEARED = 4
+"""How many batches one sweep clears; then it looks first at what is pending again."""
+
 MAX_PENDING = 100_000
 """How many pending records one sweep looks at, the oldest first."""
 
@@ -67,13 +70,15 @@ class Sweeper:
         self._started = self.clock()
         self.store.on_departure(lambda _worker_id: self._departure.set())
         while True:
-            departed = self._departure.is_set()
+            departed, left = self._departure.is_set(), False
             self._departure.clear()
             try:
-                await self.sweep(departed=departed)
+                left = await self.sweep(departed=departed)
             except (StoreUnavailable, QueueUnavailable) as error:
                 LOG.warning("The sweep was broken off: %s", error)
                 await self.resign()
+            if left:
+                continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._departure.wait()
@@ -85,8 +90,12 @@ class Sweeper:
         except StoreUnavailable as error:
             LOG.info("Leadership was not given up and ends with the lease: %s", error)
 
-    async def sweep(self, *, departed: bool = False) -> None:
-        """One round; a worker that has ``departed`` may have had the message of what is queued."""
+    async def sweep(self, *, departed: bool = False) -> bool:
+        """One round; a worker that has ``departed`` may have had the message of what is queued.
+
+        Returns:
+            Whether there is more to clear.
+        """
         pending = await self.store.pending(MAX_PENDING)
         living = {worker.id for worker in await self.store.workers()}
         self._measure(pending)
@@ -95,12 +104,13 @@ class Sweeper:
         leads = await self.store.lead(self.worker_id())
         ours = [record for record in pending if self._is_ours(record, leads, living)]
         self._recover(ours)
-        if leads:
-            await self._clear()
+        left = leads and await self._clear()
         # Last: where the broker is away, that breaks the round off.
         queued = [record for record in ours if record.state is State.QUEUED]
-        due = queued if departed else [*filter(self._to_be_published, queued)]
-        await self._publish([*due, *self._left_lying(pending, ours)] if leads else due)
+        await self._publish([*filter(self._has_no_message, queued)])
+        due = queued if departed else [*filter(self._is_due, queued)]
+        await self._replace([*due, *self._left_lying(pending, ours)] if leads else due, pending)
+        return left
 
     def _left_lying(self, pending: list[Record], ours: list[Record]) -> Iterator[Record]:
         """What is queued past the time within which its living owner would send it again.
@@ -139,16 +149,34 @@ class Sweeper:
         for start in range(0, len(ids), BATCH):
             await asyncio.gather(*map(self.queue.publish, ids[start : start + BATCH]))
 
-    def _to_be_published(self, record: Record) -> bool:
-        """Whether it was never published, or the broker may have lost it.
+    async def _replace(self, due: list[Record], pending: list[Record]) -> None:
+        """Publish anew what the broker may have lost: nothing while it has enough for all.
 
-        At once: what is older than this process, and what was sent before. That came back into
+        Else every request of a backlog would have a further message every ``republish_seconds``,
+        and new ones wait behind them all. What has none comes to its turn when those before it
+        are gone, and fewer are left than are queued.
+
+        Raises:
+            QueueUnavailable: the broker is away.
+        """
+        queued = sum(record.state is State.QUEUED for record in pending)
+        if due and await self.queue.depth() < queued:
+            await self._publish(due)
+
+    def _has_no_message(self, record: Record) -> bool:
+        """Whether it was never published, as far as is known: once, to be published at once.
+
+        That is what is older than this process, and what was sent before. That came back into
         the queue without a message, from an operator or a worker that died.
         """
         returned = record.created_at < self._started or bool(record.attempts)
         if returned and (record.id, record.state) not in self._visits:
             self._visit(record)
             return True
+        return False
+
+    def _is_due(self, record: Record) -> bool:
+        """Whether the broker may have lost it."""
         return self._due(record, (self.republish_seconds,))
 
     def _due(self, record: Record, pauses: tuple[float, ...]) -> bool:
@@ -164,12 +192,18 @@ class Sweeper:
         visits = self._visits.setdefault((record.id, record.state), _Visits(self.clock()))
         visits.last, visits.count = self.clock(), visits.count + 1
 
-    async def _clear(self) -> None:
-        """Results become tombstones; tombstones and released answers vanish."""
-        while batch := await self.store.overdue(self.clock(), BATCH):
+    async def _clear(self) -> bool:
+        """Results become tombstones; tombstones and released answers vanish.
+
+        Returns:
+            Whether there is more: what is pending is looked at first.
+        """
+        for _ in range(MAX_CLEARED):
+            batch = await self.store.overdue(self.clock(), BATCH)
             done = await asyncio.gather(*(self._expire(record) for record in batch))
             if not any(done):
-                return
+                return False
+        return True
 
     async def _expire(self, record: Record) -> bool:
         if record.state in (State.DONE, State.CANCELLED):

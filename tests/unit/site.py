@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dedupd import seal, sealed, ssh_key, token
+from dedupd.background import Background
 from dedupd.cloud import routes
 from dedupd.cloud.ask import ServiceUser
 from dedupd.exchange import Answer, Call, Headers, Payload
@@ -155,7 +156,7 @@ class Crew:
     async def kill(self) -> None:
         """End it as a power cut does: nothing is handed back, given up, or written any more."""
         self.queue.drop()
-        tasks = [*self.service._in_hand.values(), *self.service._background]
+        tasks = [*self.service._in_hand.values(), *self.service._tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -202,6 +203,7 @@ class Site:
             prefetch=32,
             sweep_seconds=SWEEP_SECONDS,
             stop_seconds=STOP_SECONDS,
+            background=Background(),
         )
         return Crew(queue, metrics, lease, opener, executor, reconciler, service)
 

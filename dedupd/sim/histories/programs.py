@@ -17,6 +17,7 @@ from dedupd.api.idempotent import Front, FrontLimits, Idempotent
 from dedupd.api.latch import Latch
 from dedupd.api.passthrough import PassThrough
 from dedupd.api.status import Status
+from dedupd.background import Background
 from dedupd.cloud import routes
 from dedupd.ports import QueueUnavailable, StoreUnavailable
 from dedupd.sim.histories.cloud import HostileCloud, watched
@@ -123,6 +124,7 @@ class WorkerProgram:
             sweep_seconds=self._terms.sweep,
             republish_seconds=REPUBLISH_SWEEPS * self._terms.sweep,
             stop_seconds=5.0,
+            background=Background(),
         )
 
 

@@ -67,7 +67,7 @@ class HostileQueue:
 
     async def depth(self) -> int:
         """See ``Queue.depth``."""
-        return len(self._broker.waiting)
+        return await self._wire.exchange("", lambda: len(self._broker.waiting))
 
     def _take(self, delivery: Delivery) -> None:
         """The broker sends a message to the process; it is under way for a while."""

@@ -608,6 +608,24 @@ class TestTrouble:
         assert unsettled(site, crew) == 0
         assert (site.now(broken).state, site.now(broken).attempts) == (State.QUEUED, ())
 
+    async def test_a_worker_whose_sweeper_has_failed_is_not_ready_and_says_so(
+        self,
+        site: Site,
+        start: Start,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        async def unreadable(_limit: int) -> list[Record]:
+            raise msgspec.ValidationError("one byte is wrong")
+
+        crew = await start()
+        assert crew.service.consuming
+        monkeypatch.setattr(site.store, "pending", unreadable)
+        await asyncio.sleep(2 * SWEEP_SECONDS)
+        assert not crew.service.consuming
+        assert "The worker's sweeper has failed; this process stops" in caplog.text
+        assert "one byte is wrong" in caplog.text
+
     async def test_nor_does_an_error_of_our_own(
         self,
         site: Site,

@@ -178,6 +178,22 @@ class TestQueued:
         assert [id_ for _, id_ in swept.published] == [record.id]
         assert times(swept.published, began) == [0]
 
+    async def test_a_backlog_has_one_message_for_each_request_however_long_it_stands(
+        self, site: Site, swept: Swept
+    ) -> None:
+        await swept.queue.open()
+        run = asyncio.create_task(swept.sweeper.run(SWEEP_SECONDS))
+        await asyncio.sleep(1)
+        for number in range(3):
+            record = await in_state(site, number, State.QUEUED)
+            await swept.queue.publish(record.id)
+        await asyncio.sleep(600)
+        assert await swept.queue.depth() == 3
+        site.broker.waiting.pop()
+        await asyncio.sleep(REPUBLISH_SECONDS + SWEEP_SECONDS)
+        assert await swept.queue.depth() == 2 + 3
+        run.cancel()
+
     async def test_what_came_back_without_a_message_is_published_soon(
         self, site: Site, swept: Swept
     ) -> None:
@@ -365,6 +381,20 @@ class TestExpiry:
         await swept.start()
         await asyncio.sleep(0.1)
         assert not await self.states(site)
+
+    async def test_what_is_pending_is_looked_at_between_much_that_has_expired(
+        self, site: Site, swept: Swept, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("dedupd.worker.sweeper.BATCH", 3)
+        monkeypatch.setattr("dedupd.worker.sweeper.MAX_CLEARED", 1)
+        for number in range(10):
+            await in_state(site, number, State.RELEASED)
+        await in_state(site, 10, State.SENDING, DEAD)
+        await asyncio.sleep(100)
+        await swept.start()
+        await asyncio.sleep(0.1)
+        assert await self.states(site) == [State.SENDING]
+        assert len(swept.adopted) == 5
 
     async def test_what_others_clear_is_left_to_them(
         self, site: Site, swept: Swept, monkeypatch: pytest.MonkeyPatch
