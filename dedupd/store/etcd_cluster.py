@@ -31,6 +31,9 @@ ATTEMPT_SECONDS = 1.5
 OPERATION_SECONDS = 4.0
 """How long anything may take in all: a caller hears of an outage within 5 s."""
 
+LATE = "did not answer in time; nobody can tell whether it was done."
+"""What is said of the cluster to a caller who is left in doubt."""
+
 AGAIN = tenacity.wait_random_exponential(multiplier=0.02, max=0.3)
 """Seconds between two attempts at one operation."""
 
@@ -207,9 +210,7 @@ class Cluster:
             async with asyncio.timeout_at(deadline):
                 return await retrying(self._attempt, service, method, request, deadline), True
         except TimeoutError:
-            raise StoreUnavailable(
-                f"{self.subject} did not answer in time; nobody can tell whether it was done."
-            ) from None
+            raise StoreUnavailable(f"{self.subject} {LATE}") from None
 
     async def ask_member(self, endpoint: str, service: str, method: str, request: Any) -> Any:
         """Ask one member, once.

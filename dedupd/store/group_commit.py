@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from dedupd.ports import StoreUnavailable
 from dedupd.store import etcd_requests
-from dedupd.store.etcd_cluster import Cluster, Refused
+from dedupd.store.etcd_cluster import LATE, Cluster, Refused
 from dedupd.store.etcd_requests import Transaction
 from dedupd.store.etcd_stubs import rpc
 
@@ -129,7 +129,7 @@ class GroupCommit:
         while len(self._waiting) >= self._enough():
             batch = self._take()
             if batch:
-                task = asyncio.create_task(self._carry_out(batch))
+                task = asyncio.create_task(self._serve(batch))
                 self._under_way.add(task)
                 task.add_done_callback(self._landed)
         self._set_alarm()
@@ -167,11 +167,23 @@ class GroupCommit:
         self._waiting.extendleft(reversed(later))
         return batch
 
+    async def _serve(self, batch: list[Operation]) -> None:
+        """Carry a batch out; none of its callers waits for longer than its own deadline."""
+        watch = _Watch(batch, self._cluster.subject)
+        try:
+            await self._carry_out(batch)
+        finally:
+            watch.cancel()
+
     async def _carry_out(self, batch: list[Operation]) -> None:
-        """Send a batch and deliver what came of it to each caller."""
+        """Send a batch, until the newest of its deadlines, and deliver what came of it to each.
+
+        A batch of an outage holds callers who have waited for almost all of their time together
+        with some who came just now, and who would otherwise be in doubt at once.
+        """
         try:
             request = self._form.compose(batch)
-            response, doubtful = await self._cluster.ask("KV", "Txn", request, batch[0].deadline)
+            response, doubtful = await self._cluster.ask("KV", "Txn", request, batch[-1].deadline)
         except Refused as refusal:
             await self._blame(batch, refusal)
         except Exception as failure:  # noqa: BLE001 # the callers get it
@@ -212,6 +224,32 @@ class GroupCommit:
             operation = self._waiting.popleft()
             _fail([operation], StoreUnavailable(f"{self._cluster.subject} does not answer."))
         self._set_alarm()
+
+
+class _Watch:
+    """Fails the operations of a batch that was sent, each at its own deadline: they are in doubt.
+
+    One timer, for the oldest of them. ``batch`` is in the order of deadlines, as operations come.
+    """
+
+    def __init__(self, batch: Sequence[Operation], subject: str) -> None:
+        self._batch = batch
+        self._subject = subject
+        self._timer = self._set(batch[0].deadline)
+
+    def cancel(self) -> None:
+        """Every operation of the batch has its answer."""
+        self._timer.cancel()
+
+    def _set(self, deadline: float) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_at(deadline, self._give_up)
+
+    def _give_up(self) -> None:
+        now = asyncio.get_running_loop().time()
+        late = [operation for operation in self._batch if operation.deadline <= now]
+        _fail(late, StoreUnavailable(f"{self._subject} {LATE}"))
+        if len(late) < len(self._batch):
+            self._timer = self._set(self._batch[len(late)].deadline)
 
 
 def _fail(batch: Sequence[Operation], failure: Exception) -> None:

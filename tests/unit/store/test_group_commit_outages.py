@@ -1,0 +1,95 @@
+"""Group commit while etcd does not answer, in virtual time: who hears what, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dedupd.ports import StoreUnavailable
+from dedupd.store import etcd_requests
+from dedupd.store.etcd_cluster import ATTEMPT_SECONDS, OPERATION_SECONDS, Cluster, Doubtful
+from dedupd.store.etcd_stubs import rpc
+from dedupd.store.group_commit import WRITES, GroupCommit, Part
+
+VIRTUAL_TIME = True
+
+
+def answered(request: Any, *, succeeded: bool = True) -> Any:
+    """What etcd answers to a batch whose operations have all ``succeeded``, or none."""
+    answer = {"response_txn": {"succeeded": succeeded}}
+    return rpc.TxnResponse(responses=[answer for _ in request.success])
+
+
+class Paused(Cluster):
+    """Hears nobody until it goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(("etcd:2379",))
+        self.goes_on = asyncio.Event()
+
+    async def _attempt(self, service: str, method: str, request: Any, deadline: float) -> Any:
+        remaining = deadline - asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(min(ATTEMPT_SECONDS, remaining)):
+                await self.goes_on.wait()
+        except TimeoutError:
+            raise Doubtful("It does not answer.") from None
+        return answered(request)
+
+
+def run(group: GroupCommit, subject: str) -> asyncio.Future[Part]:
+    """A put of a key of its own."""
+    put = etcd_requests.put(subject.encode(), b"")
+    return group.run(subject, etcd_requests.transaction([], [put]))
+
+
+@pytest.fixture
+def cluster() -> Paused:
+    return Paused()
+
+
+@pytest.fixture
+def group(cluster: Paused) -> GroupCommit:
+    return GroupCommit(cluster, WRITES, OPERATION_SECONDS)
+
+
+async def until(seconds: float) -> None:
+    """Let time pass until then, by the loop's clock, which begins at 0."""
+    await asyncio.sleep(seconds - asyncio.get_running_loop().time())
+
+
+async def heard_at(part: asyncio.Future[Part]) -> float:
+    """When a caller heard that nobody can tell."""
+    with pytest.raises(StoreUnavailable, match="nobody can tell"):
+        await part
+    return asyncio.get_running_loop().time()
+
+
+async def test_who_came_late_in_an_outage_does_not_fail_with_who_came_first(
+    group: GroupCommit, cluster: Paused
+) -> None:
+    under_way = asyncio.create_task(heard_at(run(group, "under way")))
+    await until(0.1)
+    old = asyncio.create_task(heard_at(run(group, "old")))
+    await until(3.9)
+    late = [run(group, f"late {number}") for number in range(10)]
+    await until(4.3)
+    assert await under_way == pytest.approx(OPERATION_SECONDS)
+    assert await old == pytest.approx(0.1 + OPERATION_SECONDS)
+    cluster.goes_on.set()
+    assert all(part.succeeded for part in await asyncio.gather(*late))
+
+
+async def test_in_one_batch_each_hears_of_an_outage_at_its_own_deadline(
+    group: GroupCommit,
+) -> None:
+    begins = [0.0, 1.0, 2.0, 3.5]
+    callers: list[asyncio.Task[float]] = []
+    for number, begin in enumerate(begins):
+        await until(begin)
+        callers.append(asyncio.create_task(heard_at(run(group, str(number)))))
+    heard = await asyncio.gather(*callers)
+    assert heard == pytest.approx([begin + OPERATION_SECONDS for begin in begins])
+    await group.finish()
