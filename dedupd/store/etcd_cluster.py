@@ -85,6 +85,7 @@ class Refused(StoreUnavailable):
     """etcd answered that it did nothing; ``details`` is its reason.
 
     ``concerns_all``: the same would be said of anything else; ``is_full``: of any put.
+    ``doubtful``: an earlier attempt at the same, whose answer is lost, may have been carried out.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Refused(StoreUnavailable):
         self.details = details
         self.is_full = "database space exceeded" in details
         self.concerns_all = self.is_full or code in _FOR_ALL
+        self.doubtful = False
 
 
 class Doubtful(StoreUnavailable):
@@ -194,7 +196,7 @@ class Cluster:
             The answer, and whether an earlier attempt may have been carried out as well.
 
         Raises:
-            Refused: etcd did nothing (but where an earlier attempt is in doubt, that one may).
+            Refused: etcd did nothing (but where it is ``doubtful``, an earlier attempt may have).
             StoreUnavailable: no answer before ``deadline`` (of the loop's clock).
         """
         if deadline is None:
@@ -209,6 +211,9 @@ class Cluster:
         try:
             async with asyncio.timeout_at(deadline):
                 return await retrying(self._attempt, service, method, request, deadline), True
+        except Refused as refusal:
+            refusal.doubtful = True
+            raise
         except TimeoutError:
             raise StoreUnavailable(f"{self.subject} {LATE}") from None
 

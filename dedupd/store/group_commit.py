@@ -42,9 +42,9 @@ a batch costs client and server far more than an operation in it does."""
 class Part(NamedTuple):
     """What came of one operation of a batch.
 
-    Where ``doubtful``, the batch had to be sent more than once, since nobody could tell whether it
-    had been carried out; ``succeeded`` is what the last one found, so that a compare that failed
-    may have failed because of the operation itself.
+    Where ``doubtful``, the operation had to be sent more than once, since nobody could tell whether
+    a batch with it had been carried out; ``succeeded`` is what the last one found, so that a
+    compare that failed may have failed because of the operation itself.
     """
 
     succeeded: bool
@@ -175,38 +175,40 @@ class GroupCommit:
         finally:
             watch.cancel()
 
-    async def _carry_out(self, batch: list[Operation]) -> None:
+    async def _carry_out(self, batch: list[Operation], *, in_doubt: bool = False) -> None:
         """Send a batch, until the newest of its deadlines, and deliver what came of it to each.
 
         A batch of an outage holds callers who have waited for almost all of their time together
         with some who came just now, and who would otherwise be in doubt at once.
+        ``in_doubt``: a larger batch that it was part of may have been carried out.
         """
         try:
             request = self._form.compose(batch)
             response, doubtful = await self._cluster.ask("KV", "Txn", request, batch[-1].deadline)
         except Refused as refusal:
-            await self._blame(batch, refusal)
+            await self._blame(batch, refusal, in_doubt=in_doubt or refusal.doubtful)
         except Exception as failure:  # noqa: BLE001 # the callers get it
             _fail(batch, failure)
         else:
+            doubtful |= in_doubt
             revision = response.header.revision
             answers = self._form.split(batch, response)
             for operation, (succeeded, responses) in zip(batch, answers, strict=True):
                 if not operation.future.done():
                     operation.future.set_result(Part(succeeded, responses, revision, doubtful))
 
-    async def _blame(self, batch: list[Operation], refusal: Refused) -> None:
+    async def _blame(self, batch: list[Operation], refusal: Refused, *, in_doubt: bool) -> None:
         """Carry out those of a rejected batch that are not to blame for it."""
         harmless = [operation for operation in batch if operation.puts is None]
         if refusal.is_full and harmless:
             _fail([operation for operation in batch if operation.puts is not None], refusal)
-            await self._carry_out(harmless)
+            await self._carry_out(harmless, in_doubt=in_doubt)
         elif refusal.concerns_all or len(batch) == 1:
             _fail(batch, refusal)
         else:
             middle = len(batch) // 2
-            await self._carry_out(batch[:middle])
-            await self._carry_out(batch[middle:])
+            await self._carry_out(batch[:middle], in_doubt=in_doubt)
+            await self._carry_out(batch[middle:], in_doubt=in_doubt)
 
     def _set_alarm(self) -> None:
         """Wake up when the first of those that wait has waited for too long."""

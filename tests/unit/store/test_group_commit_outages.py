@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from grpc import StatusCode
 
 from dedupd.ports import StoreUnavailable
 from dedupd.store import etcd_requests
-from dedupd.store.etcd_cluster import ATTEMPT_SECONDS, OPERATION_SECONDS, Cluster, Doubtful
+from dedupd.store.etcd_cluster import (
+    ATTEMPT_SECONDS,
+    OPERATION_SECONDS,
+    Cluster,
+    Doubtful,
+    Refused,
+)
 from dedupd.store.etcd_stubs import rpc
 from dedupd.store.group_commit import WRITES, GroupCommit, Part
 
@@ -93,3 +101,70 @@ async def test_in_one_batch_each_hears_of_an_outage_at_its_own_deadline(
     heard = await asyncio.gather(*callers)
     assert heard == pytest.approx([begin + OPERATION_SECONDS for begin in begins])
     await group.finish()
+
+
+LOST, FULL, BAD = "lost", "full", "bad"
+
+FAULTS: dict[str, Callable[[], StoreUnavailable]] = {
+    LOST: lambda: Doubtful("Its answer is lost."),
+    FULL: lambda: Refused(
+        "Full.", code=StatusCode.RESOURCE_EXHAUSTED, details="mvcc: database space exceeded"
+    ),
+    BAD: lambda: Refused("Bad.", code=StatusCode.NOT_FOUND, details="requested lease not found"),
+}
+
+
+class Faulty(Cluster):
+    """Fails the first attempts so, and finds the compares of all others unfulfilled."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__(("etcd:2379",))
+        self._faults = list(faults)
+
+    async def _attempt(self, service: str, method: str, request: Any, deadline: float) -> Any:
+        if self._faults:
+            fault = FAULTS[self._faults.pop(0)]()
+            raise fault
+        return answered(request, succeeded=False)
+
+
+def delete(group: GroupCommit, subject: str) -> asyncio.Future[Part]:
+    deletion = etcd_requests.delete(subject.encode())
+    return group.run(subject, etcd_requests.transaction([], [deletion]))
+
+
+@pytest.mark.parametrize(
+    ("faults", "doubtful"),
+    [
+        ([FULL], False),
+        ([LOST, FULL], True),
+        ([FULL, LOST], True),
+        ([LOST, FULL, BAD], True),
+    ],
+)
+async def test_what_goes_on_without_the_puts_that_etcd_has_no_room_for_stays_in_doubt(
+    faults: Sequence[str], *, doubtful: bool
+) -> None:
+    group = GroupCommit(Faulty(*faults), WRITES, OPERATION_SECONDS)
+    parts = [delete(group, "a"), delete(group, "b"), run(group, "put")]
+    with pytest.raises(Refused, match="Full"):
+        await parts[2]
+    assert [(await part).doubtful for part in parts[:2]] == [doubtful] * 2
+
+
+@pytest.mark.parametrize(
+    ("faults", "doubtful"),
+    [
+        ([BAD], [False] * 4),
+        ([LOST, BAD], [True] * 4),
+        ([LOST, BAD, BAD], [True] * 4),
+        ([BAD, LOST], [True, True, False, False]),
+        ([BAD, LOST, BAD], [True, True, False, False]),
+    ],
+)
+async def test_the_halves_of_a_batch_that_is_in_doubt_are_so_too(
+    faults: Sequence[str], doubtful: list[bool]
+) -> None:
+    group = GroupCommit(Faulty(*faults), WRITES, OPERATION_SECONDS)
+    parts = await asyncio.gather(*(run(group, str(number)) for number in range(4)))
+    assert [part.doubtful for part in parts] == doubtful
