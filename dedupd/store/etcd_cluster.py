@@ -175,7 +175,8 @@ class Cluster:
         self.current = random.randrange(len(self._channels))  # noqa: S311 # no secret
         self._metadata = _REQUIRE_LEADER
         if self._credentials is not None:
-            await self._sign_in(self._metadata)
+            deadline = asyncio.get_running_loop().time() + OPERATION_SECONDS
+            await self._sign_in(self._metadata, deadline)
 
     async def close(self) -> None:
         """Break every connection off."""
@@ -202,18 +203,8 @@ class Cluster:
         if deadline is None:
             deadline = asyncio.get_running_loop().time() + OPERATION_SECONDS
         try:
-            return await self._attempt(service, method, request, deadline), False
-        except Doubtful:
-            pass
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(Doubtful), wait=AGAIN, reraise=True
-        )
-        try:
             async with asyncio.timeout_at(deadline):
-                return await retrying(self._attempt, service, method, request, deadline), True
-        except Refused as refusal:
-            refusal.doubtful = True
-            raise
+                return await self._insist(service, method, request, deadline)
         except TimeoutError:
             raise StoreUnavailable(f"{self.subject} {LATE}") from None
 
@@ -242,6 +233,23 @@ class Cluster:
             return Refused(f"{self.subject} refuses it: {reason}.", code=code, details=reason)
         return Doubtful(f"{self.subject} does not answer: {details or code.name}.")
 
+    async def _insist(
+        self, service: str, method: str, request: Any, deadline: float
+    ) -> tuple[Any, bool]:
+        """See ``ask``, whose caller sees to the deadline."""
+        try:
+            return await self._attempt(service, method, request, deadline), False
+        except Doubtful:
+            pass
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(Doubtful), wait=AGAIN, reraise=True
+        )
+        try:
+            return await retrying(self._attempt, service, method, request, deadline), True
+        except Refused as refusal:
+            refusal.doubtful = True
+            raise
+
     async def _attempt(self, service: str, method: str, request: Any, deadline: float) -> Any:
         """Ask the current endpoint, and take another one where it does not answer."""
         remaining = deadline - asyncio.get_running_loop().time()
@@ -255,7 +263,7 @@ class Cluster:
         except Refused as refusal:
             if self._credentials is None or service == "Auth" or not _is_stale(refusal):
                 raise
-            await self._sign_in(metadata)
+            await self._sign_in(metadata, deadline)
             raise Doubtful(refusal.message) from None
         self.revision = max(self.revision, answer.header.revision)
         return answer
@@ -294,8 +302,11 @@ class Cluster:
             for listener in self._on_move:
                 listener()
 
-    async def _sign_in(self, stale: tuple[tuple[str, str], ...]) -> None:
-        """Get a token; once for all who found the same one stale."""
+    async def _sign_in(self, stale: tuple[tuple[str, str], ...], deadline: float) -> None:
+        """Get a token; once for all who found the same one stale.
+
+        Who waits for another one's attempt takes the next one, if its own ``deadline`` lets it.
+        """
         async with self._signing_in:
             if self._credentials is None or self._metadata != stale:
                 return
@@ -303,7 +314,7 @@ class Cluster:
             request = rpc.AuthenticateRequest(
                 name=self._credentials.username, password=self._credentials.password
             )
-            answer, _ = await self.ask("Auth", "Authenticate", request)
+            answer, _ = await self.ask("Auth", "Authenticate", request, deadline)
             self._metadata = (*_REQUIRE_LEADER, ("token", answer.token))
 
     def _channel(self, endpoint: str) -> Any:
