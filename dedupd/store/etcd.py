@@ -121,7 +121,11 @@ class EtcdStore:
                 return False, standing
 
     async def read(self, ids: Sequence[str]) -> dict[str, Stored]:
-        """See ``Store.read``."""
+        """See ``Store.read``.
+
+        Raises:
+            Unreadable: one of them, which is not to be taken for one that is not there.
+        """
         different = list(dict.fromkeys(ids))
         parts = await self._looks(map(self._looking, different))
         stored = [self._assembled(part.responses) for part in parts]
@@ -315,9 +319,9 @@ class EtcdStore:
         return _head_among(part.responses)
 
     async def _heads(self, ids: Sequence[str]) -> dict[str, Record]:
-        """The records with these ids, without what they carry."""
+        """The records with these ids that can be read, without what they carry."""
         parts = await self._looks(map(self._looking_at_head, ids))
-        heads = [_head_among(part.responses) for part in parts]
+        heads = [_head_among(part.responses, etcd_keys.readable_at) for part in parts]
         return {head.record.id: head.record for head in heads if head is not None}
 
     async def _looks(self, transactions: Iterable[Transaction]) -> list[Part]:
@@ -346,11 +350,13 @@ class EtcdStore:
         return etcd_keys.stored(head, payload.value if payload is not None else None)
 
 
-def _head_among(responses: Sequence[Any]) -> Head | None:
+def _head_among(
+    responses: Sequence[Any], read: Callable[[Any], Head | None] = etcd_keys.head_at
+) -> Head | None:
     """The head in the answer to ``_looking_at_head``: an unknown's pending key is a mere mark."""
     for pair in map(found, responses[:2]):
         if pair is not None and pair.value:
-            return etcd_keys.decode(pair.value, pair.mod_revision)
+            return read(pair)
     return None
 
 

@@ -32,14 +32,17 @@ bookkeeping (etcd holds every attached key in memory twice more).
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
+from oslo_log import log
 
 from dedupd.deflate import Deflate
-from dedupd.ports import Stored
+from dedupd.ports import Stored, StoreUnavailable
 from dedupd.request import Record, State
+
+LOG = log.getLogger(__name__)
 
 LISTING_SECONDS = 10
 """Records of one project that were created within so many seconds are listed in the order of their
@@ -59,6 +62,13 @@ class Head(NamedTuple):
     token: bytes
     record: Record
     result: bytes | None = None
+
+
+class Unreadable(StoreUnavailable):
+    """What stands at a record's key is no head, or one of a later dedupd.
+
+    It is not taken for a record that is not there: its request may have been carried out.
+    """
 
 
 class Place(NamedTuple):
@@ -122,6 +132,31 @@ def decode(value: bytes, version: int) -> Head:
     if isinstance(record, bytes):
         record = _decode_record(_SMALL.unpack(record))
     return Head(found.token, msgspec.structs.replace(record, version=version), found.result)
+
+
+def head_at(pair: Any) -> Head:
+    """The head that a key holds.
+
+    Raises:
+        Unreadable: it holds something else.
+    """
+    try:
+        return decode(pair.value, pair.mod_revision)
+    except ValueError as error:
+        raise Unreadable(
+            f"etcd: {pair.key.decode(errors='backslashreplace')} is not one of dedupd's records: "
+            f"{error}. Its request may have been carried out (docs/operations.md, 'At three in the "
+            "morning')."
+        ) from None
+
+
+def readable_at(pair: Any) -> Head | None:
+    """The same for whoever reads many: what cannot be read is logged and passed over."""
+    try:
+        return head_at(pair)
+    except Unreadable as error:
+        LOG.error("%s", error)
+        return None
 
 
 def stored(head: Head, payload: bytes | None = None) -> Stored:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 from grpc import StatusCode
+from oslo_log import log
 
 from dedupd.ports import StoreUnavailable, Worker
 from dedupd.store import etcd_requests
@@ -23,6 +24,8 @@ from dedupd.store.etcd_keys import Keys
 from dedupd.store.etcd_ranges import Ranges
 from dedupd.store.etcd_requests import Compare
 from dedupd.store.etcd_stubs import rpc
+
+LOG = log.getLogger(__name__)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Worker).decode
@@ -96,9 +99,12 @@ class Leases:
         self._held.pop(worker_id, None)
 
     async def living(self) -> list[Worker]:
-        """See ``Store.workers``."""
+        """See ``Store.workers``; those whose lease cannot be read are logged and left out.
+
+        Nothing is taken from them by that: a take-over compares that the lease's key is gone.
+        """
         pairs = await self._ranges.below(self._keys.all_workers)
-        workers = [_decode(pair.value) for pair in pairs]
+        workers = [worker for pair in pairs if (worker := _readable(pair)) is not None]
         return [worker for worker in workers if not self.has_ended(worker.id)]
 
     def compares(self, worker: str, gone: str) -> list[Compare]:
@@ -162,6 +168,15 @@ class Leases:
         request = rpc.LeaseRevokeRequest(ID=lease)
         with contextlib.suppress(Refused):
             await self._cluster.ask("Lease", "LeaseRevoke", request)
+
+
+def _readable(pair: Any) -> Worker | None:
+    try:
+        return _decode(pair.value)
+    except ValueError as error:
+        key = pair.key.decode(errors="backslashreplace")
+        LOG.error("etcd: %s is not one of dedupd's workers: %s", key, error)
+        return None
 
 
 def _leader(pair: Any) -> tuple[str, int]:

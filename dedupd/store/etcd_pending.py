@@ -46,14 +46,15 @@ class Pending:
         return sorted(places, key=lambda entry: entry[0])
 
     async def _records(self, pairs: Sequence[Any]) -> list[tuple[Any, Record]]:
-        """The records of pending keys; that of an unknown one stands elsewhere."""
+        """The records of pending keys that can be read; that of an unknown one stands elsewhere."""
         ids = {pair.key: self._keys.pending_parts(pair.key)[0] for pair in pairs}
         elsewhere = await self._heads([ids[pair.key] for pair in pairs if not pair.value])
         records: list[tuple[Any, Record]] = []
         for pair in pairs:
             if pair.value:
-                head = etcd_keys.decode(pair.value, pair.mod_revision)
-                records.append((pair, head.record))
+                head = etcd_keys.readable_at(pair)
+                if head is not None:
+                    records.append((pair, head.record))
             elif ids[pair.key] in elsewhere:
                 records.append((pair, elsewhere[ids[pair.key]]))
         return [(pair, record) for pair, record in records if record.state.pending]

@@ -181,11 +181,8 @@ class Completions(_Watch[Stored]):
         pair = event.kv
         if pair.version != 1:  # created; later writes are expiries and resolutions
             return None
-        try:
-            return etcd_keys.stored(etcd_keys.decode(pair.value, pair.mod_revision))
-        except ValueError as error:
-            LOG.error("etcd: %s is not one of dedupd's records: %s", pair.key, error)
-            return None
+        head = etcd_keys.readable_at(pair)
+        return None if head is None else etcd_keys.stored(head)
 
 
 class Departures(_Watch[str]):
