@@ -55,6 +55,9 @@ class StoreUnavailable(Unavailable):
     A caller that must know reads the record again; it never guesses.
     """
 
+    in_doubt = True
+    """Whether it may have been carried out, or still be."""
+
 
 class Store(Protocol):
     """Records, moved only by compare-and-swap.

@@ -32,7 +32,7 @@ from dedupd.api.withdrawal import Withdrawals
 from dedupd.errors import DedupdError, FingerprintMismatch, Unavailable
 from dedupd.exchange import Answer, header
 from dedupd.metrics import Metrics
-from dedupd.ports import Queue, QueueUnavailable, Store, Stored
+from dedupd.ports import Queue, QueueUnavailable, Store, Stored, StoreUnavailable
 from dedupd.request import Record, State
 from dedupd.seal import Keys, Unsealable
 from dedupd.ssh_key import GeneratedKey
@@ -238,7 +238,11 @@ class Visit:
                 raise
             return stored
         self._claiming = True
-        self._first, stored = await front.store.claim(*draft)
+        try:
+            self._first, stored = await front.store.claim(*draft)
+        except StoreUnavailable as error:
+            self._claiming = error.in_doubt
+            raise
         self._claiming = False
         return stored
 

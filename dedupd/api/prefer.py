@@ -13,15 +13,19 @@ _ASYNC = "respond-async"
 _WAIT = "wait"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _PREFERENCE = re.compile(
-    rf"""\s*(?:
-        (?P<name>[A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*
-        (?:=\s*(?P<value>{_QUOTED}|[^;,\s"]*)\s*)?
+    rf"""\s*+(?:
+        (?P<name>[A-Za-z0-9!#$%&'*+.^_`|~-]++)\s*+
+        (?:=\s*+(?P<value>{_QUOTED}|[^;,\s"]*+)\s*+)?
         (?:;(?:[^,"]|{_QUOTED})*)?              # parameters
     )?(?:,|$)                                   # a list may have empty members (RFC 9110, 5.6.1)
     """,
     re.VERBOSE,
 )
-"""One member of the list, with the comma behind it."""
+"""One member of the list, with the comma behind it.
+
+What is repeated gives nothing back: blanks shared by two repeats would be tried in every way, and
+a front stand still for as long.
+"""
 
 
 class Preference(msgspec.Struct, frozen=True):

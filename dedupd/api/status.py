@@ -186,7 +186,8 @@ def _shown(status: int, body: bytes) -> dict[str, Any]:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_LIMIT):
+    short = len(text) <= len(str(MAX_LIMIT))  # Python converts no number of thousands of digits
+    if not (text.isascii() and text.isdigit() and short and 1 <= int(text) <= MAX_LIMIT):
         raise BadRequest(f"limit is malformed: it is a whole number from 1 to {MAX_LIMIT}.")
     return int(text)
 

@@ -15,8 +15,11 @@ from oslo_log import log
 from starlette.types import ASGIApp
 
 from dedupd.api.protocol import FrontProtocol
+from dedupd.conf import Settings
 from dedupd.conf.values import Address
 from dedupd.errors import ConfigError
+
+LOG = log.getLogger(__name__)
 
 BACKLOG = 4096
 
@@ -166,3 +169,13 @@ def stop_signals() -> Iterator[asyncio.Event]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def reread_on_hangup(settings: Settings) -> None:
+    """On SIGHUP, read again what oslo calls mutable: today the logging options."""
+
+    def reread() -> None:
+        settings.options.mutate_config_files()
+        LOG.info("The configuration files were read again")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reread)

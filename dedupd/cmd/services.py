@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -19,7 +17,15 @@ from dedupd.cmd import wiring
 from dedupd.cmd.opening import Opening, unless_stopped
 from dedupd.cmd.processes import Processes
 from dedupd.cmd.scratch import scratch_directory
-from dedupd.cmd.serve import listen, reserved, serving, set_up_logging, settle, stop_signals
+from dedupd.cmd.serve import (
+    listen,
+    reread_on_hangup,
+    reserved,
+    serving,
+    set_up_logging,
+    settle,
+    stop_signals,
+)
 from dedupd.conf import Settings
 from dedupd.conf.queue_url import QueueScheme
 from dedupd.conf.values import Address, StoreScheme
@@ -111,7 +117,7 @@ async def _serve(
     """One front; one of several where it has a place."""
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
-        _reread_on_hangup(settings)
+        reread_on_hangup(settings)
         listener = listen(address, share=place is not None)
         shared = await stack.enter_async_context(wiring.parts(settings, keys, place))
         shared.background.on_failure = stop.set
@@ -131,7 +137,7 @@ async def _serve(
 async def _work(settings: Settings, keys: Keys) -> None:
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
-        _reread_on_hangup(settings)
+        reread_on_hangup(settings)
         listener = listen(settings.worker.health_listen, option="[worker] health_listen")
         shared = await stack.enter_async_context(wiring.parts(settings, keys))
         shared.background.on_failure = stop.set
@@ -147,13 +153,3 @@ async def _work(settings: Settings, keys: Keys) -> None:
             stack.push_async_callback(service.stop)
         await stop.wait()
         shared.background.check()
-
-
-def _reread_on_hangup(settings: Settings) -> None:
-    """On SIGHUP, read again what oslo calls mutable: today the logging options."""
-
-    def reread() -> None:
-        settings.options.mutate_config_files()
-        LOG.info("The configuration files were read again")
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reread)

@@ -12,7 +12,14 @@ from cliff.command import Command
 
 from dedupd.cmd import place, wiring
 from dedupd.cmd.opening import Opening
-from dedupd.cmd.serve import listen, serving, set_up_logging, settle, stop_signals
+from dedupd.cmd.serve import (
+    listen,
+    reread_on_hangup,
+    serving,
+    set_up_logging,
+    settle,
+    stop_signals,
+)
 from dedupd.conf import Settings
 from dedupd.conf.values import Address, StoreScheme
 
@@ -40,7 +47,8 @@ class Standalone(Command):
     """Front and worker in one process, on SQLite: nothing else to install or start.
 
     Without --nova (and without [nova] endpoint), against a small simulated Nova inside the
-    process. What was accepted survives a kill -9: start it again on the same files.
+    process. What was accepted survives a kill -9: start it again on the same files. SIGTERM stops
+    it gracefully; SIGHUP reads the logging options again.
     """
 
     app: Dedupd
@@ -95,6 +103,7 @@ async def _serve(settings: Settings, simulated: SimulatedCloud | None) -> None:
     keys = wiring.load_keys(settings, create=True)
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
+        reread_on_hangup(settings)
         listener = listen(settings.api.listen)
         if simulated is not None:
             await stack.enter_async_context(simulated.serving())

@@ -166,10 +166,11 @@ def _checked(values: Mapping[str, Any], name: str, group: str) -> Any:
         place = _PLACE.search(str(error))
         origin = f" (in {place[1]})" if place else ""
         raise ConfigError(f"[{group}] {name}{origin}: {rule}.") from None
-    except (cfg.NoSuchOptError, cfg.TemplateSubstitutionError) as error:
+    except (cfg.NoSuchOptError, cfg.TemplateSubstitutionError):
+        # oslo.config would say what follows the sign, be it a part of a password.
         raise ConfigError(
-            f"[{group}] {name}: a $ stands for another option, but {error}. Write $$ for the sign "
-            "itself."
+            f"[{group}] {name}: a $ stands for another option, but none has the name that follows "
+            "it. Write $$ for the sign itself."
         ) from None
 
 

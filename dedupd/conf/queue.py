@@ -52,7 +52,7 @@ OPTIONS = [
         "delivery_limit",
         type=values.Whole("deliveries", high=1_000_000),
         default=20,
-        help="How often RabbitMQ delivers one message to workers that then die or hand it back. "
+        help="How often RabbitMQ delivers one message to workers that then die. "
         "After that it goes to the queue that has .dead behind its name, for somebody to look at; "
         "the request itself is published again, since its record says that it waits. It is fixed "
         "when the queue is made: delete the queue after a change.",

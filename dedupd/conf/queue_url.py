@@ -69,6 +69,8 @@ def parse_queue_url(text: str) -> QueueUrl:
         raise ValueError(f"{shown!r} names more than memory:// can use: {_RULE}")
     if parts.query or parts.fragment:
         raise ValueError(f"{shown!r} has a query or a fragment: {_RULE}")
+    if "@" in parts.path and "@" not in parts.netloc:
+        raise ValueError(f"{shown!r} has a / before its @: write %2F in user and password")
     return _broker(parts, scheme)
 
 

@@ -208,13 +208,13 @@ def parse_endpoint(text: str) -> str:
     Raises:
         ValueError: no http(s) scheme, no host, credentials, a query, or a version in it.
     """
-    parts = _split(text)
+    parts, shown = _split(text), without_user(text)
     if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{text!r} begins with neither http:// nor https://: {_ENDPOINT}")
+        raise ValueError(f"{shown!r} begins with neither http:// nor https://: {_ENDPOINT}")
     if not parts.hostname or not _port_is_right(parts):
-        raise ValueError(f"{text!r} names no host, or a port beyond {_HIGHEST_PORT}: {_ENDPOINT}")
+        raise ValueError(f"{shown!r} names no host, or a port beyond {_HIGHEST_PORT}: {_ENDPOINT}")
     if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError(f"{without_user(text)!r} has a user, a query or a fragment: {_ENDPOINT}")
+        raise ValueError(f"{shown!r} has a user, a query or a fragment: {_ENDPOINT}")
     if _VERSIONED.search(parts.path):
         raise ValueError(
             f"{text!r} ends with a version, which every request's path already has: {_ENDPOINT}"
@@ -238,9 +238,9 @@ def parse_store_url(text: str) -> StoreUrl:
         endpoints = tuple(_parse_member(part.strip()) for part in rest.rstrip("/").split(","))
         return StoreUrl(StoreScheme(scheme), endpoints=endpoints)
     if scheme != StoreScheme.SQLITE:
-        raise ValueError(f"{text!r} is no store: {_STORE}")
+        raise ValueError(f"{without_user(text)!r} is no store: {_STORE}")
     if not rest.startswith("/") or not rest.strip("/") or re.search(r"[?#\0]", rest):
-        raise ValueError(f"{text!r} has a host, a query or no path: {_STORE}")
+        raise ValueError(f"{without_user(text)!r} has a host, a query or no path: {_STORE}")
     if rest == "/:memory:":
         raise ValueError(f"{text!r} would not outlive a connection: write memory://")
     return StoreUrl(StoreScheme.SQLITE, expand(rest.removeprefix("/")))
@@ -320,7 +320,7 @@ def _split(text: str) -> SplitResult:
     try:
         return urlsplit(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a URL: {_ENDPOINT}") from None
+        raise ValueError(f"{without_user(text)!r} is not a URL: {_ENDPOINT}") from None
 
 
 def _port_is_right(parts: SplitResult) -> bool:
@@ -339,5 +339,8 @@ def _is_host(host: str, *, six: bool) -> bool:
 
 
 def without_user(text: str) -> str:
-    """The URL without what stands before an ``@``: a message must not carry a password."""
-    return re.sub(r"//[^/@]*@", "//...@", text)
+    """The URL without what stands before its last ``@``: a message must not carry a password.
+
+    Not even one whose slashes and at signs were not percent-encoded, as they must be.
+    """
+    return re.sub(r"//.*@", "//...@", text, flags=re.DOTALL)

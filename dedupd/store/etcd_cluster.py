@@ -85,7 +85,7 @@ class Refused(StoreUnavailable):
     """etcd answered that it did nothing; ``details`` is its reason.
 
     ``concerns_all``: the same would be said of anything else; ``is_full``: of any put.
-    ``doubtful``: an earlier attempt at the same, whose answer is lost, may have been carried out.
+    ``in_doubt``: an earlier attempt at the same, whose answer is lost, may have been carried out.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Refused(StoreUnavailable):
         self.details = details
         self.is_full = "database space exceeded" in details
         self.concerns_all = self.is_full or code in _FOR_ALL
-        self.doubtful = False
+        self.in_doubt = False
 
 
 class Doubtful(StoreUnavailable):
@@ -197,7 +197,7 @@ class Cluster:
             The answer, and whether an earlier attempt may have been carried out as well.
 
         Raises:
-            Refused: etcd did nothing (but where it is ``doubtful``, an earlier attempt may have).
+            Refused: etcd did nothing (but where it is ``in_doubt``, an earlier attempt may have).
             StoreUnavailable: no answer before ``deadline`` (of the loop's clock).
         """
         if deadline is None:
@@ -247,7 +247,7 @@ class Cluster:
         try:
             return await retrying(self._attempt, service, method, request, deadline), True
         except Refused as refusal:
-            refusal.doubtful = True
+            refusal.in_doubt = True
             raise
 
     async def _attempt(self, service: str, method: str, request: Any, deadline: float) -> Any:

@@ -18,8 +18,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
+from oslo_log import log
+
 from dedupd.ports import StoreUnavailable
 
+LOG = log.getLogger(__name__)
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Cursor, int], T]
 """Changes one thing with one statement; is given a version that no other write has or had."""
@@ -31,6 +34,12 @@ HANGS = "its disk does not answer"
 MOVED = "its file was moved or deleted while it was in use; put it back, or restart dedupd"
 
 TAKE_VERSIONS = "UPDATE meta SET value = value + ? WHERE name = 'version' RETURNING value"
+
+
+class Full(StoreUnavailable):
+    """The disk has no room: the transaction was rolled back, and nothing of it stands."""
+
+    in_doubt = False
 
 
 class Write(Generic[T]):
@@ -169,8 +178,9 @@ class GroupCommit:
             await self._in_thread(self._make_durable)
         except sqlite3.Error as error:
             await self._in_thread(self._roll_back)
+            failure = self._failure(error)
             for write in batch:
-                write.fail(self._unavailable(str(error)))
+                write.fail(failure)
         else:
             for write in batch:
                 write.succeed()
@@ -217,6 +227,16 @@ class GroupCommit:
         for write in (*self._under_way, *self._gathered):
             write.fail(self._unavailable(why))
         self._gathered.clear()
+
+    def _failure(self, error: sqlite3.Error) -> StoreUnavailable:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if code & 0xFF != sqlite3.SQLITE_FULL:
+            return self._unavailable(str(error))
+        LOG.error("%s: %s: free some space there", self._subject, error)
+        return Full(
+            "dedupd's disk is full, so that nothing was stored. Repeat with the same token when "
+            "its operator has made room."
+        )
 
     def _unavailable(self, why: str) -> StoreUnavailable:
         return StoreUnavailable(f"{self._subject}: {why}.")

@@ -186,7 +186,8 @@ class GroupCommit:
             request = self._form.compose(batch)
             response, doubtful = await self._cluster.ask("KV", "Txn", request, batch[-1].deadline)
         except Refused as refusal:
-            await self._blame(batch, refusal, in_doubt=in_doubt or refusal.doubtful)
+            refusal.in_doubt |= in_doubt
+            await self._blame(batch, refusal)
         except Exception as failure:  # noqa: BLE001 # the callers get it
             _fail(batch, failure)
         else:
@@ -197,18 +198,18 @@ class GroupCommit:
                 if not operation.future.done():
                     operation.future.set_result(Part(succeeded, responses, revision, doubtful))
 
-    async def _blame(self, batch: list[Operation], refusal: Refused, *, in_doubt: bool) -> None:
+    async def _blame(self, batch: list[Operation], refusal: Refused) -> None:
         """Carry out those of a rejected batch that are not to blame for it."""
         harmless = [operation for operation in batch if operation.puts is None]
         if refusal.is_full and harmless:
             _fail([operation for operation in batch if operation.puts is not None], refusal)
-            await self._carry_out(harmless, in_doubt=in_doubt)
+            await self._carry_out(harmless, in_doubt=refusal.in_doubt)
         elif refusal.concerns_all or len(batch) == 1:
             _fail(batch, refusal)
         else:
             middle = len(batch) // 2
-            await self._carry_out(batch[:middle], in_doubt=in_doubt)
-            await self._carry_out(batch[middle:], in_doubt=in_doubt)
+            await self._carry_out(batch[:middle], in_doubt=refusal.in_doubt)
+            await self._carry_out(batch[middle:], in_doubt=refusal.in_doubt)
 
     def _set_alarm(self) -> None:
         """Wake up when the first of those that wait has waited for too long."""

@@ -119,7 +119,8 @@ def _whole(high: int, low: int = 1) -> Callable[[str], int]:
     """A type for argparse: whole numbers within bounds."""
 
     def number(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        short = len(text) <= len(str(high))  # Python converts no number of thousands of digits
+        if not (text.isascii() and text.isdigit() and short and low <= int(text) <= high):
             raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
         return int(text)
 

@@ -79,6 +79,7 @@ class Show(AboutOne, ShowOne):
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_LIMIT):
+    short = len(text) <= len(str(MAX_LIMIT))  # Python converts no number of thousands of digits
+    if not (text.isascii() and text.isdigit() and short and 1 <= int(text) <= MAX_LIMIT):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {MAX_LIMIT}")
     return int(text)

@@ -20,6 +20,7 @@ from dedupd.queue.memory import MemoryQueue
 from dedupd.request import Record, State
 from dedupd.seal import Keys
 from dedupd.sim.faults import Rule
+from dedupd.store.group import Full
 from tests.unit.asgi import Exchange, Reply
 from tests.unit.fronts import HOLD_SECONDS, LIMITS, MAX_BODY, FrontDesk
 from tests.unit.site import (
@@ -855,6 +856,18 @@ class TestAway:
         assert (reply.status, marks(reply)) == (503, ("false", "in-progress"))
         assert (await front.post()).status == 202
         assert len(site.cloud.posts()) == 1
+
+    async def test_what_surely_was_not_stored_is_released(
+        self, site: Site, front: FrontDesk, worker: Crew, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def full(*_: object) -> tuple[bool, Stored]:
+            raise Full("The disk is full.")
+
+        with monkeypatch.context() as lost:
+            lost.setattr(site.store, "claim", full)
+            reply = await front.post()
+        assert (reply.status, marks(reply)) == (503, ("false", "released"))
+        assert (await front.post()).status == 202
 
     async def test_not_even_a_repeat_is_answered(
         self, site: Site, front: FrontDesk, worker: Crew

@@ -117,3 +117,12 @@ def test_a_refusal_repeats_little_of_it() -> None:
     with pytest.raises(BadRequest) as caught:
         parsed("a b" + "x" * 5000)
     assert len(caught.value.message) < 250
+
+
+@pytest.mark.parametrize("start", ["a=", "a", "", "a=b", "a;b", 'a="b"'])
+@pytest.mark.parametrize("filling", [" ", '"', "\\", ";", "=", "a", '";', " ="])
+def test_none_takes_longer_than_it_is_long(start: str, filling: str) -> None:
+    """Read in every way that blanks can be shared out, the first would take hours."""
+    text = start + filling * 100_000 + '"'
+    with suppress(BadRequest):
+        prefer.parse([(b"prefer", text.encode())])

@@ -260,6 +260,19 @@ def test_a_dollar_sign_that_names_no_option(loaded: Callable[..., Settings]) -> 
     assert loaded("[seal]\nkey_file = /srv/$$x\n").seal.key_file == Path("/srv/$x")
 
 
+def test_nothing_of_a_password_is_told(loaded: Callable[..., Settings]) -> None:
+    for text in (
+        "[store]\npassword = in$geheim\n",
+        "[store]\nurl = postgresql://me:geheim@db/dedupd\n",
+        "[store]\nurl = sqlite://me:geheim@db/dedupd\n",
+        "[nova]\nendpoint = ftp://me:geheim@controller\n",
+        "[queue]\nurl = amqp://me:ge/geheim@broker/v\n",
+    ):
+        with pytest.raises(ConfigError) as caught:
+            loaded(text)
+        assert "geheim" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

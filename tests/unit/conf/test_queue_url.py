@@ -70,6 +70,9 @@ def test_what_is_shown_has_no_password() -> None:
         ("amqp://a..b", "neither an IP address nor a host name"),
         ("amqp://me:geheim@broker?heartbeat=1", "has a query or a fragment"),
         ("amqp://me:geheim@broker#x", "has a query or a fragment"),
+        ("amqp://me:ge/geheim@broker:5672/v", "write %2F in user and password"),
+        ("amqp://me:geheim@geheim@broker:0", "has port 0"),
+        ("redis://me:ge/geheim@geheim@broker", "is no queue"),
     ],
 )
 def test_what_is_refused(text: str, rule: str) -> None:

@@ -17,6 +17,7 @@ from dedupd import request
 from dedupd.ports import Query, Stored, StoreUnavailable, Worker
 from dedupd.request import Record, State
 from dedupd.store import statements
+from dedupd.store.group import Full
 from dedupd.store.sqlite import MOST_LOOKS, SqliteStore
 from tests.contract.stores import IDENTITY, NOW, Clock, make_record
 
@@ -48,7 +49,9 @@ async def claimed(store: SqliteStore, number: int) -> Record:
 
 
 class TestFull:
-    async def test_nothing_is_done_and_later_all_works_again(self, store: SqliteStore) -> None:
+    async def test_nothing_is_done_and_later_all_works_again(
+        self, store: SqliteStore, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         record = await claimed(store, 0)
         [(pages,)] = writer(store).execute("PRAGMA page_count")
         writer(store).execute(f"PRAGMA max_page_count = {pages + 8}").fetchall()
@@ -56,8 +59,11 @@ class TestFull:
             *(store.claim(make_record(number), PAYLOAD) for number in range(1, 50)),
             return_exceptions=True,
         )
-        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 49
-        assert "full" in str(outcomes[0])
+        assert [type(outcome) for outcome in outcomes] == [Full] * 49
+        assert "disk is full, so that nothing was stored" in str(outcomes[0])
+        assert str(path) not in str(outcomes[0])
+        assert not Full.in_doubt
+        assert "database or disk is full: free some space there" in caplog.text
         assert await store.find(Query()) == [record]
         assert await store.read([record.id]) == {record.id: Stored(record, PAYLOAD)}
 

@@ -60,6 +60,13 @@ def test_quota_makes_what_it_can_but_not_less_than_asked() -> None:
     assert client.post_server(token=STRANGER).status == 202
 
 
+def test_without_a_quota_a_request_still_cannot_fill_the_memory() -> None:
+    client = Client()
+    assert client.post_server("web", max_count=10**20).status == 202
+    assert client.nova.alive("blue") == 1000
+    assert client.post_server("web", min_count=10**20).status == 403
+
+
 def test_deleting_gives_quota_back() -> None:
     client = Client(instances_quota=1)
     identity = client.create()
