@@ -38,6 +38,7 @@ HEAD_SECONDS = 60.0
 """How long they may take to come, from the connection, or their first byte, on."""
 
 
+_BESIDE_FIELD = len(": \r\n")
 _NOWHERE: Any = deque(maxlen=0)
 """Takes every trailer and keeps none."""
 
@@ -89,8 +90,34 @@ class FrontProtocol(HttpToolsProtocol):
         self._head_size = 0
         if self._head_timer is not None:
             self._stop_timer()
+        fault = self._fault_of_head()
+        if fault is not None:
+            self._refuse(fault)
+        if self.transport.is_closing():
+            return  # nor is what comes behind it begun: nobody could be answered
         super().on_headers_complete()
         self.headers = _NOWHERE
+
+    def _fault_of_head(self) -> DedupdError | None:
+        """What the parser lets pass, and HTTP/1.1 does not (RFC 9112, 2.3 and 3.2)."""
+        size, hosts = len(self.url), 0
+        for name, value in self.headers:
+            size += len(name) + len(value) + _BESIDE_FIELD
+            hosts += name == b"host"
+        if size > self.head_bytes:
+            return self._too_large()
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            return BadRequest(f"HTTP/{version} is not spoken here: send HTTP/1.1.")
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
+            return BadRequest(f"The request has {hosts} Host fields: HTTP/1.1 wants exactly one.")
+        return None
+
+    def _too_large(self) -> DedupdError:
+        return HeadTooLarge(
+            f"The request line and the header fields are larger than {self.head_bytes} "
+            "bytes together; send less."
+        )
 
     def _should_upgrade(self) -> bool:
         """Keep uvicorn from starting a request that asks for an upgrade: its body is not parsed."""
@@ -114,12 +141,7 @@ class FrontProtocol(HttpToolsProtocol):
     def _wait_for_head(self, size: int) -> None:
         self._head_size += size
         if self._head_size > self.head_bytes:
-            self._refuse(
-                HeadTooLarge(
-                    f"The request line and the header fields are larger than {self.head_bytes} "
-                    "bytes together; send less."
-                )
-            )
+            self._refuse(self._too_large())
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.head_seconds, self._overdue)
 

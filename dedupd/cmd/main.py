@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +21,9 @@ DESCRIPTION = (
     "however often it arrives, and every repeat gets the first answer. Begin with `dedupd demo`, "
     "then `dedupd standalone`."
 )
+
+_INTERRUPTED = 128 + signal.SIGINT
+"""The exit status of who was told to stop by Ctrl-C, as shells have it."""
 
 
 class Dedupd(App):
@@ -79,11 +83,12 @@ class Dedupd(App):
         Raises:
             ConfigError: a bad value.
         """
+        log_file = {"log_file": self.options.log_file} if self.options.log_file else {}
         return conf.load(
             self.options.config_file,
             config_dirs=self.options.config_dir,
             defaults=defaults,
-            overrides=overrides,
+            overrides={**(overrides or {}), **log_file},
         )
 
 
@@ -95,4 +100,7 @@ def _not_bare(record: logging.LogRecord) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return int(Dedupd().run(arguments or ["--help"]) or 0)
+    try:
+        return int(Dedupd().run(arguments or ["--help"]) or 0)
+    except KeyboardInterrupt:  # before a service listens for it
+        return _INTERRUPTED

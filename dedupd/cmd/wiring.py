@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from dedupd import queue as queues
 from dedupd import seal
@@ -44,6 +45,9 @@ from dedupd.worker.service import WorkerService
 
 if TYPE_CHECKING:
     from dedupd.store.etcd_cluster import Cluster
+
+_LOOPBACK = ("127.0.0.1", "::1")
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 # compared with, not listened on
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -158,6 +162,23 @@ def endpoint(settings: Settings) -> str:
     return settings.nova.endpoint
 
 
+def _refuse_itself(settings: Settings) -> None:
+    """A front that is its own Nova would ask itself without end.
+
+    Raises:
+        ConfigError: it is.
+    """
+    nova, front = urlsplit(endpoint(settings)), settings.api.listen
+    here = {front.host, "localhost" if front.host in _LOOPBACK else front.host}
+    if front.host in _EVERYWHERE:
+        here = {*_LOOPBACK, "localhost"}
+    if front.port and (nova.port, nova.hostname in here) == (front.port, True):
+        raise ConfigError(
+            f"[nova] endpoint: {front} is where this front listens itself ([api] listen): write "
+            "the URL of Nova's own API."
+        )
+
+
 @asynccontextmanager
 async def service_user(settings: Settings) -> AsyncIterator[KeystoneServiceUser | None]:
     """dedupd's own identity, where ``[service_user]`` names one."""
@@ -232,6 +253,7 @@ async def front(
     ``opening`` is that of store and queue, wherever it has come to.
     """
     settings = shared.settings
+    _refuse_itself(settings)
     authenticator = _authenticator(settings)
     latch = Latch(shared.store, settings.api.max_waiters, shared.metrics)
     admission = Admission(shared.store, settings.queue.max_depth, settings.queue.project_share)

@@ -91,7 +91,7 @@ def application() -> Application:
     [
         (b"hello\r\n\r\n", "Invalid method encountered"),
         (b"POST /\xc3\xa9 HTTP/1.1\r\nHost: n\r\n\r\n", "Invalid char in url path"),
-        (b"POST /" + b"a" * 70000 + b" HTTP/1.1\r\n\r\n", "url is too long"),
+        (b"POST /" + b"a" * 70000 + b" HTTP/1.1\r\nHost: n\r\n\r\n", "url is too long"),
         (HEAD + b"Content-Length: -1\r\n\r\n", "Invalid character in Content-Length"),
         (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", "Duplicate Content-Length"),
         (
@@ -101,6 +101,10 @@ def application() -> Application:
         (HEAD + b"X-Odd: a\0b\r\n\r\n", "Invalid header value char"),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", "Invalid character in chunk size"),
         (b"CONNECT nova:8774 HTTP/1.1\r\nHost: n\r\n\r\n", "CONNECT is for proxies"),
+        (b"GET / HTTP/1.1\r\n\r\n", "has 0 Host fields"),
+        (HEAD + b"Host: other\r\n\r\n", "has 2 Host fields"),
+        (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", "has 2 Host fields"),
+        (b"GET / HTTP/2.0\r\nHost: n\r\n\r\n", "HTTP/2.0 is not spoken here"),
     ],
 )
 async def test_what_cannot_be_read_is_refused_and_named(
@@ -124,11 +128,11 @@ async def test_a_wish_for_an_upgrade_is_answered_over_http_1_1(
         caller.send(HEAD + b"Connection: " + wish + b"\r\nContent-Length: 3\r\n\r\n")
         if apart:
             await asyncio.wait_for(application.asked.wait(), DEADLINE)
-        caller.send(b"abcGET /next HTTP/1.1\r\n\r\n")
+        caller.send(b"abcGET /next HTTP/1.1\r\nHost: n\r\n\r\n")
         status, _, body = await caller.answer()
         names = ["host", "connection", "content-length"]
         assert (status, json.loads(body)) == (200, ["POST", "/servers", names, "abc"])
-        assert json.loads((await caller.answer())[2]) == ["GET", "/next", [], ""]
+        assert json.loads((await caller.answer())[2]) == ["GET", "/next", ["host"], ""]
 
 
 async def test_a_trailer_is_no_header(application: Application) -> None:
@@ -136,7 +140,7 @@ async def test_a_trailer_is_no_header(application: Application) -> None:
     async with calling(application) as caller:
         caller.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Late: 1\r\n\r\n")
         await asyncio.wait_for(application.asked.wait(), DEADLINE)
-        caller.send(b"GET /next HTTP/1.1\r\n\r\n")
+        caller.send(b"GET /next HTTP/1.1\r\nHost: n\r\n\r\n")
         application.may_answer.set()
         _, _, body = await caller.answer()
         assert json.loads(body) == ["POST", "/servers", ["host", "transfer-encoding"], "abc"]
@@ -152,6 +156,28 @@ async def test_a_head_that_is_too_large_is_refused(application: Application, fie
     assert status == 431
     assert "larger than 262144 bytes" in message
     assert not application.asked.is_set()
+
+
+async def test_nor_is_one_of_which_the_last_piece_makes_it_so(application: Application) -> None:
+    async with calling(application) as caller:
+        caller.send(HEAD + b"X-Large: " + b"a" * 262144 + b"\r\n\r\n")
+        status, _ = await caller.refusal("requestHeaderFieldsTooLarge")
+    assert status == 431
+    assert not application.asked.is_set()
+
+
+async def test_what_comes_behind_a_refused_head_is_not_begun(application: Application) -> None:
+    async with calling(application) as caller:
+        caller.send(b"GET /first HTTP/1.1\r\n\r\n" + HEAD + b"Content-Length: 0\r\n\r\n")
+        assert (await caller.refusal("badRequest"))[0] == 400
+    assert not application.asked.is_set()
+
+
+async def test_http_1_0_needs_no_host(application: Application) -> None:
+    """So HAProxy looks whether a front is well."""
+    async with calling(application) as caller:
+        caller.send(b"GET /healthz/ready HTTP/1.0\r\n\r\n")
+        assert (await caller.answer())[0] == 200
 
 
 class Hasty(FrontProtocol):
@@ -179,7 +205,7 @@ async def test_who_is_being_answered_may_take_longer(application: Application) -
         await asyncio.sleep(1)  # longer than a head may take
         application.may_answer.set()
         assert (await caller.answer())[0] == 200
-        caller.send(b"TP/1.1\r\n\r\n")
+        caller.send(b"TP/1.1\r\nHost: n\r\n\r\n")
         assert (await caller.answer())[0] == 200
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from dedupd import conf
 from dedupd.cloud.probes.servers import ServerProbe
 from dedupd.cmd import wiring
+from dedupd.cmd.opening import Opening
 from dedupd.conf import Settings
+from dedupd.conf.values import parse_address
+from dedupd.errors import ConfigError
 from dedupd.exchange import Call
 from tests.unit.upstreams import upstream
 
@@ -54,3 +61,30 @@ async def test_the_worker_waits_for_request_ids_as_long_as_is_configured(tmp_pat
         probe = service._opener._probes["servers"]
         assert isinstance(probe, ServerProbe)
         assert probe._request_id_seconds == 7
+
+
+@pytest.mark.parametrize(
+    ("listen", "endpoint", "refused"),
+    [
+        ("127.0.0.1:8774", "http://127.0.0.1:8774", True),
+        ("127.0.0.1:8774", "http://localhost:8774/compute", True),
+        ("0.0.0.0:8774", "http://localhost:8774", True),
+        ("10.0.0.1:8774", "http://10.0.0.1:8774", True),
+        ("10.0.0.1:8774", "http://10.0.0.2:8774", False),
+        ("127.0.0.1:8775", "http://127.0.0.1:8774", False),
+    ],
+)
+async def test_a_front_does_not_ask_itself(
+    tmp_path: Path, listen: str, endpoint: str, refused: bool
+) -> None:
+    settings = settings_of(tmp_path, endpoint=endpoint)
+    address = parse_address(listen)
+    settings = replace(settings, api=replace(settings.api, listen=address))
+    keys = wiring.load_keys(settings, create=True)
+    async with wiring.parts(settings, keys) as shared:
+        opening = Opening(shared.store, shared.queue)
+        await opening.once()
+        expected = pytest.raises(ConfigError, match="is where this front listens itself")
+        with expected if refused else nullcontext():
+            async with wiring.front(shared, None, opening):
+                pass
