@@ -232,6 +232,7 @@ class AmqpBroker(Broker):
         """Cancel, and take in what was on its way: RabbitMQ says that it is done before it is."""
         self._channel.basic_cancel(consumer, nowait=True)
         self._channel.basic_qos(0, 1, False)  # answered when all before it is done
+        self._channel.callbacks.pop(consumer, None)  # else amqp keeps it for a confirmation
 
     def _say(self) -> None:
         """Send what has gathered; reading gathers some too."""

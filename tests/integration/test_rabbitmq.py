@@ -100,6 +100,7 @@ class Counted:
 
     def _call(self, broker: AmqpBroker, now: float) -> None:
         self._method(broker, now)
+        self.consumers = {*broker._channel.callbacks}
         self.number += 1
 
 
@@ -250,6 +251,22 @@ async def test_a_consumer_whose_hands_are_full_is_given_no_more(
         await until(lambda: looks.number >= 4)
         assert len(inbox.deliveries) == 2
         assert await other.depth() == 2
+
+
+async def test_looks_at_a_queue_that_serves_leave_nothing_behind(
+    broker: RabbitMQ, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(amqp, "IDLE_SECONDS", 0.0)
+    looks = Counted(AmqpBroker._check_served)
+    monkeypatch.setattr(AmqpBroker, "_check_served", looks)
+    async with opened(broker.url, name) as queue:
+        inbox = Inbox(acknowledge=True)
+        await queue.consume(inbox, 2)
+        seen = looks.number
+        await until(lambda: looks.number >= seen + 3)
+        assert looks.consumers == {"dedupd-1"}
+        await queue.publish(request_id(1))
+        await inbox.until(1)
 
 
 async def test_an_alarm_is_told_at_once_and_ends_no_connection(
