@@ -412,7 +412,7 @@ async def test_a_broker_short_of_memory_confirms_nothing(
         try:
             with pytest.raises(QueueUnavailable, match="did not answer"):
                 await queue.publish(request_id(1))
-            assert "takes no messages for now" in caplog.text
+            assert "takes no messages: it is short of memory" in caplog.text
         finally:
             await asyncio.to_thread(broker.control, limit, "0.4")
         await until_published(queue, 2)
