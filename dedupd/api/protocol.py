@@ -73,8 +73,10 @@ class FrontProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            reason = str(error.__context__ or error) or type(error).__name__
-            self._refuse(BadRequest(f"This is not HTTP/1.1 that can be read: {reason}."))
+            cause = error.__context__ or error
+            reason = str(cause) or type(error).__name__
+            unread = BadRequest(f"This is not HTTP/1.1 that can be read: {reason}.")
+            self._refuse(cause if isinstance(cause, DedupdError) else unread)
         else:
             if self._in_head:
                 self._wait_for_head(len(data))
@@ -85,33 +87,33 @@ class FrontProtocol(HttpToolsProtocol):
         self._in_head = True
 
     def on_headers_complete(self) -> None:
-        """The application takes over; fields that come later are trailers, and go nowhere."""
+        """The application takes over; fields that come later are trailers, and go nowhere.
+
+        Raises:
+            DedupdError: it does not, and nothing more is parsed: what follows would be taken for
+                the body of the request before.
+        """
         self._in_head = False
         self._head_size = 0
         if self._head_timer is not None:
             self._stop_timer()
-        fault = self._fault_of_head()
-        if fault is not None:
-            self._refuse(fault)
-        if self.transport.is_closing():
-            return  # nor is what comes behind it begun: nobody could be answered
+        self._check_head()
         super().on_headers_complete()
         self.headers = _NOWHERE
 
-    def _fault_of_head(self) -> DedupdError | None:
-        """What the parser lets pass, and HTTP/1.1 does not (RFC 9112, 2.3 and 3.2)."""
+    def _check_head(self) -> None:
+        """Refuse what the parser lets pass, and HTTP/1.1 does not (RFC 9112, 2.3 and 3.2)."""
         size, hosts = len(self.url), 0
         for name, value in self.headers:
             size += len(name) + len(value) + _BESIDE_FIELD
             hosts += name == b"host"
         if size > self.head_bytes:
-            return self._too_large()
+            raise self._too_large()
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1"):
-            return BadRequest(f"HTTP/{version} is not spoken here: send HTTP/1.1.")
+            raise BadRequest(f"HTTP/{version} is not spoken here: send HTTP/1.1.")
         if hosts > 1 or (hosts == 0 and version == "1.1"):
-            return BadRequest(f"The request has {hosts} Host fields: HTTP/1.1 wants exactly one.")
-        return None
+            raise BadRequest(f"The request has {hosts} Host fields: HTTP/1.1 wants exactly one.")
 
     def _too_large(self) -> DedupdError:
         return HeadTooLarge(

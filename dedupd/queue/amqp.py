@@ -94,6 +94,7 @@ class AmqpBroker(Broker):
         self._next_beat = 0.0
         self._rejecting_since: float | None = None
         self._alarm = ""
+        self._confirms_since = 0.0
         self._served_at = 0.0
         options = {
             "read_timeout": policies.DEADLINE_SECONDS,
@@ -127,9 +128,9 @@ class AmqpBroker(Broker):
         with explained(self._place):
             for operation, argument, reply in commands:
                 operation(self, argument, reply)
-            self._beat()
             self._say()
             self._drain()
+            self._beat()  # when what has come is known, after a pause of this process too
             self._say()
         return self._taken()
 
@@ -260,7 +261,8 @@ class AmqpBroker(Broker):
 
     def _check_confirmed(self, now: float) -> None:
         oldest = self._unconfirmed.oldest
-        if oldest is not None and now - oldest.at > SILENT_SECONDS:
+        since = max(oldest.at, self._confirms_since) if oldest else now
+        if now - since > SILENT_SECONDS:
             raise Silent(
                 f"The broker {self._place} is there, but has not confirmed a message for "
                 f"{SILENT_SECONDS:g} s."
@@ -296,4 +298,5 @@ class AmqpBroker(Broker):
 
     def _unblocked(self) -> None:
         self._alarm = ""
+        self._confirms_since = self._served_at = time.monotonic()
         LOG.info("the broker %s takes messages again", self._place)

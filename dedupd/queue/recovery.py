@@ -66,8 +66,13 @@ class RecoveringQueue(KombuQueue):
     def _look_after_it(self) -> None:
         """Have the queue healed, unless somebody is at it."""
         if self._healer is None or not self._healer.is_alive():
-            self._healer = threading.Thread(target=self._heal, name="healer", daemon=True)
-            self._healer.start()
+            healer = threading.Thread(target=self._heal, name="healer", daemon=True)
+            try:
+                healer.start()
+            except RuntimeError as error:
+                LOG.warning("the queue cannot be looked at: %s", error)
+            else:
+                self._healer = healer
 
     async def _keep_connected(self, link: Link) -> None:
         await self._until_ended(link)

@@ -108,6 +108,7 @@ class EtcdStore:
             try:
                 part = await self._writes.run(record.id, transaction)
             except Refused as refusal:
+                refusal.in_doubt |= doubtful
                 full = await self._standing_in_full(record.id, refusal)
                 as_made = msgspec.structs.replace(full.record, version=record.version)
                 return as_made == record, full

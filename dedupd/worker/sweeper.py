@@ -122,7 +122,7 @@ class Sweeper:
             overdue = record.retry_until is not None and record.retry_until <= now
             if record.state is not State.QUEUED or record.id in seen_to or not overdue:
                 continue
-            if not self.in_hand(record.id) and self._due(record, (self.republish_seconds,)):
+            if not self.in_hand(record.id) and self._is_due(record):
                 yield record
 
     def _is_ours(self, record: Record, leads: bool, living: set[str]) -> bool:
@@ -150,7 +150,7 @@ class Sweeper:
             await asyncio.gather(*map(self.queue.publish, ids[start : start + BATCH]))
 
     async def _replace(self, due: list[Record], pending: list[Record]) -> None:
-        """Publish anew what the broker may have lost: nothing while it has enough for all.
+        """Publish anew what the broker may have lost: as many as it has too few for all.
 
         Else every request of a backlog would have a further message every ``republish_seconds``,
         and new ones wait behind them all. What has none comes to its turn when those before it
@@ -160,8 +160,11 @@ class Sweeper:
             QueueUnavailable: the broker is away.
         """
         queued = sum(record.state is State.QUEUED for record in pending)
-        if due and await self.queue.depth() < queued:
-            await self._publish(due)
+        missing = queued - await self.queue.depth() if due else 0
+        lost = due[: max(missing, 0)]
+        for record in lost:
+            self._visit(record)
+        await self._publish(lost)
 
     def _has_no_message(self, record: Record) -> bool:
         """Whether it was never published, as far as is known: once, to be published at once.
@@ -177,16 +180,20 @@ class Sweeper:
 
     def _is_due(self, record: Record) -> bool:
         """Whether the broker may have lost it."""
-        return self._due(record, (self.republish_seconds,))
+        return self._is_ripe(record, (self.republish_seconds,))
 
     def _due(self, record: Record, pauses: tuple[float, ...]) -> bool:
+        """Whether the next pause has passed; the one after that begins then."""
+        ripe = self._is_ripe(record, pauses)
+        if ripe:
+            self._visit(record)
+        return ripe
+
+    def _is_ripe(self, record: Record, pauses: tuple[float, ...]) -> bool:
         """Whether the next pause has passed; the first runs from when it was first seen."""
         visits = self._visits.setdefault((record.id, record.state), _Visits(self.clock()))
         pause = pauses[min(visits.count, len(pauses) - 1)]
-        if self.clock() - visits.last < pause:
-            return False
-        self._visit(record)
-        return True
+        return self.clock() - visits.last >= pause
 
     def _visit(self, record: Record) -> None:
         visits = self._visits.setdefault((record.id, record.state), _Visits(self.clock()))

@@ -23,6 +23,7 @@ class Application:
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
+        self.bodies: list[bytes] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
@@ -35,6 +36,7 @@ class Application:
                 return
             body += message["body"]
             more = message["more_body"]
+        self.bodies.append(body)
         await self.may_answer.wait()
         names = [name.decode() for name, _ in scope["headers"]]
         said = json.dumps([scope["method"], scope["path"], names, body.decode()]).encode()
@@ -171,6 +173,18 @@ async def test_what_comes_behind_a_refused_head_is_not_begun(application: Applic
         caller.send(b"GET /first HTTP/1.1\r\n\r\n" + HEAD + b"Content-Length: 0\r\n\r\n")
         assert (await caller.refusal("badRequest"))[0] == 400
     assert not application.asked.is_set()
+
+
+async def test_a_refused_head_changes_nothing_of_the_request_before_it(
+    application: Application,
+) -> None:
+    application.may_answer.clear()
+    async with calling(application) as caller:
+        first = HEAD + b"Content-Length: 2\r\n\r\n{}"
+        caller.send(first + HEAD + b"Host: b\r\nContent-Length: 5\r\n\r\nEVIL!")
+        assert await caller.rest() == b""
+        application.may_answer.set()
+    assert application.bodies == [b"{}"]
 
 
 async def test_http_1_0_needs_no_host(application: Application) -> None:
