@@ -269,17 +269,23 @@ class AmqpBroker(Broker):
             )
 
     def _check_served(self, now: float) -> None:
-        """Where nothing comes though something may, consume once more for a moment.
+        """Where nothing comes though something may, consume once more.
 
-        That is not answered by a queue that serves nobody. What it brings is taken in as any other.
+        That is not answered by a queue that serves nobody. A new consumer takes the old one's place
+        if no message is in hand; it may be of a queue that was deleted. Else it is there for a
+        moment, and what it brings is taken in as any other.
 
         Raises:
             TimeoutError, AMQPError: it is not answered.
         """
         if not self._consumer or len(self._unsettled) >= self._prefetch:
             return
-        if now - self._served_at > IDLE_SECONDS:
+        if now - self._served_at <= IDLE_SECONDS:
+            return
+        if self._unsettled:
             self._cancel(self._subscribe(1))
+        else:
+            self.consume(self._prefetch, None)
 
     def _drain(self) -> None:
         self._wire.patient = False

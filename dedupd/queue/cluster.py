@@ -14,7 +14,7 @@ from dedupd.errors import ConfigError, DedupdError
 from dedupd.ports import QueueUnavailable
 from dedupd.queue.amqp import AmqpBroker, dead_letters
 from dedupd.queue.broker import make_connection
-from dedupd.queue.mute import delete_mute
+from dedupd.queue.mute import BEAT_SECONDS, delete_mute
 from dedupd.queue.policies import CONNECT_SECONDS
 
 
@@ -54,9 +54,9 @@ class Cluster:
         def connect(seconds: float) -> Any:
             timeouts = {"read_timeout": seconds, "write_timeout": seconds}
             login = self._login(broker) | {"transport_options": timeouts}
-            return make_connection(broker.host, port=broker.port, **login)
+            return make_connection(broker.host, port=broker.port, heartbeat=BEAT_SECONDS, **login)
 
-        delete_mute(connect, str(broker), (dead_letters(name), name))
+        delete_mute(connect, str(broker), f"{name}.healer", (dead_letters(name), name))
 
     def _connect_to(self, broker: Address) -> AmqpBroker:
         settings, login = self._settings, self._login(broker)

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from amqp.exceptions import InternalError
+from amqp.exceptions import InternalError, ResourceLocked
 
 from dedupd.errors import DedupdError
 from dedupd.queue.refusal import explained
@@ -34,30 +35,52 @@ DELETE_SECONDS = 15.0
 PAUSE_SECONDS = 1.0
 """Between two attempts to consume."""
 
+BEAT_SECONDS = 60
+"""What its connections promise: who has gone without a word counts as gone after twice that, which
+is longer than two queues take."""
+
 Connect = Callable[[float], Any]
 """Makes a connection of kombu that waits so many seconds for each answer."""
 
 
-def delete_mute(connect: Connect, place: str, names: Iterable[str]) -> None:
+def delete_mute(connect: Connect, place: str, lock: str, names: Iterable[str]) -> None:
     """Delete those of the queues that are mute; whoever connects next declares them anew.
 
-    Blocks, for up to MUTE_SECONDS and DELETE_SECONDS each. A broker that is away, or refuses, is
-    left alone.
+    One process at a time: else the last of several would delete what has just been declared anew.
+    Whoever comes second leaves it to the first. Blocks, for up to MUTE_SECONDS and DELETE_SECONDS
+    for each queue. A broker that is away, or refuses, is left alone.
 
     Args:
         connect: Connects to the broker.
         place: Where the broker is.
+        lock: The exclusive queue of whoever is at it, gone with its connection.
         names: The queues.
     """
     try:
-        with explained(place):
-            for name in names:
+        with explained(place), _held(connect, lock) as alone:
+            for name in names if alone else ():
                 if _is_mute(connect, name):
                     LOG.error(_MUTE, name, place)
                     with connect(DELETE_SECONDS) as connection:
                         connection.channel().queue_delete(name)
     except DedupdError as error:
-        LOG.info("The queue was not looked at: %s", error)
+        LOG.warning("The queue was not looked at: %s", error)
+
+
+@contextmanager
+def _held(connect: Connect, lock: str) -> Iterator[bool]:
+    """Whether the lock is ours until the end of the block: RabbitMQ gives it to one connection.
+
+    Raises:
+        AMQPError, OSError: the broker does not tell anything, or does not permit it.
+    """
+    with connect(CONSUME_SECONDS) as connection:
+        try:
+            connection.channel().queue_declare(lock, exclusive=True)
+        except ResourceLocked:
+            yield False
+        else:
+            yield True
 
 
 def _is_mute(connect: Connect, name: str) -> bool:

@@ -65,6 +65,12 @@ class Inbox:
         if self._acknowledge:
             delivery.acknowledge()
 
+    def acknowledge_all(self) -> None:
+        """What has come, and from now on what comes."""
+        self._acknowledge = True
+        for delivery in self.deliveries:
+            delivery.acknowledge()
+
     @property
     def ids(self) -> list[str]:
         return [delivery.id for delivery in self.deliveries]

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dedupd import seal
+from dedupd import seal, token
 from dedupd.store.etcd import EtcdStore
 from dedupd.store.etcd_cluster import Cluster
 from tests.engines.rabbitmq import RabbitMQ
@@ -20,6 +20,9 @@ from tests.integration.standalone import Standalone
 
 PATIENCE = 60.0
 """How long a condition may take to come about, on a machine that is busy with other tests."""
+
+REGION = "RegionOne"
+"""Unless a configuration says another one."""
 
 _POLL_SECONDS = 0.05
 _LISTENS = {"api": "api.listen", "worker": "worker.health_listen"}
@@ -190,6 +193,10 @@ class Site:
                 service.launch()
         for service in self.services:
             service.wait_until_ready()
+
+    def identify(self, client_token: str, project_id: str) -> str:
+        """The id of a project's request."""
+        return token.identify(seal.load(self._key_file).identity, REGION, project_id, client_token)
 
     def store(self) -> EtcdStore:
         """Its records, to be opened and read by a test."""

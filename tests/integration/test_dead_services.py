@@ -11,11 +11,13 @@ import pytest
 
 from dedupd.request import Record, Verdict
 from dedupd.store.etcd import EtcdStore
-from tests.integration.load import SLOW
+from tests.integration.fleet import Fleet
+from tests.integration.load import SLOW, USER
 from tests.integration.proxy import proxy_before
 from tests.integration.scene import LEASE_SECONDS, SETTINGS, Scene, found, opened, progress, until
 from tests.integration.simulated import Simulated
 from tests.integration.site import Engines, Service, Site
+from tests.integration.verdict import Effects
 
 RECONCILED_SECONDS = LEASE_SECONDS + 5
 """Within this, after a worker's death, what it had sent has been looked up."""
@@ -82,19 +84,43 @@ async def owned(store: EtcdStore, worker_id: str) -> list[Record]:
     return [one for one in await store.pending(1000) if one.owner == worker_id]
 
 
+def sent(scene: Scene, fleet: Fleet) -> set[str]:
+    """The ids of the servers' requests that are open, though Nova has made what they ask for."""
+    effects = Effects(scene.nova.ledger())
+    projects = {order: (order.user or USER).partition(":")[2] for order in [*fleet.open]}
+    return {
+        scene.site.identify(order.client_token, project)
+        for order, project in projects.items()
+        if order.kind == "server" and all(effects.made("server", name) for name in order.names)
+    }
+
+
+async def killed(scene: Scene, store: EtcdStore, fleet: Fleet, victim: Service) -> list[Record]:
+    """What a worker owned when it was killed: some of that has been sent, and made."""
+
+    async def caught() -> list[Record]:
+        victim_id = await id_of(store, victim)
+        await asyncio.to_thread(victim.pause)
+        owns = await owned(store, victim_id)
+        made = await asyncio.to_thread(sent, scene, fleet)
+        if made.isdisjoint(record.id for record in owns):
+            victim.resume()
+            return []
+        victim.kill()
+        return owns
+
+    return await found(caught)
+
+
 @pytest.mark.parametrize("leads", [True, False], ids=["leader", "follower"])
 async def test_what_a_killed_worker_had_sent_is_reconciled_in_time(
     scene: Scene, leads: bool
 ) -> None:
-    async with opened(scene.site) as store, scene.under_load(SLOW):
+    async with opened(scene.site) as store, scene.under_load(SLOW) as fleet:
         first = await leader(scene.site, store)
         victim = first if leads else next(w for w in scene.site.workers if w is not first)
-        victim_id = await id_of(store, victim)
-        await found(lambda: owned(store, victim_id))
-        victim.kill()
+        orphans = await killed(scene, store, fleet, victim)
         killed_at = time.time()
-        orphans = await owned(store, victim_id)
-        assert orphans
         ended = await ends(store, orphans)
     adopted = [one for one in ended if one.attempts[0].verdict is Verdict.ADOPTED]
     assert adopted
