@@ -18,6 +18,7 @@ from dedupd.api.auth import Authenticator, Identity, without_identity
 from dedupd.api.hop import forwarded
 from dedupd.errors import BadRequest, Conflict, NotFound
 from dedupd.exchange import NOT_JSON, Call, without
+from dedupd.number import whole
 from dedupd.ports import Cloud, Lost, NotSent, Query, Store, Stored
 from dedupd.request import Attempt, Record, State
 
@@ -186,10 +187,10 @@ def _shown(status: int, body: bytes) -> dict[str, Any]:
 
 
 def _limit(text: str) -> int:
-    short = len(text) <= len(str(MAX_LIMIT))  # Python converts no number of thousands of digits
-    if not (text.isascii() and text.isdigit() and short and 1 <= int(text) <= MAX_LIMIT):
+    limit = whole(text, 1, MAX_LIMIT)
+    if limit is None:
         raise BadRequest(f"limit is malformed: it is a whole number from 1 to {MAX_LIMIT}.")
-    return int(text)
+    return limit
 
 
 def _state(name: str) -> State:

@@ -9,7 +9,7 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ import uvloop
 from cliff.command import Command
 from rich.console import Console
 
+from dedupd.cmd.arguments import whole_number
 from dedupd.cmd.demo.findings import Findings
 from dedupd.cmd.demo.play import Play, Script
 from dedupd.cmd.demo.screen import Screen, summary
@@ -43,21 +44,21 @@ class Demo(Command):
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "--tokens",
-            type=_whole(MAX_TOKENS),
+            type=whole_number(MAX_TOKENS),
             default=200,
             metavar="N",
             help="how many servers are wanted, each under a token of its own (default: 200)",
         )
         parser.add_argument(
             "--clients",
-            type=_whole(MAX_CLIENTS),
+            type=whole_number(MAX_CLIENTS),
             default=6,
             metavar="N",
             help="how many clients send each token (default: 6)",
         )
         parser.add_argument(
             "--seed",
-            type=_whole(2**31, low=0),
+            type=whole_number(2**31, low=0),
             metavar="N",
             help="fixes arrivals and faults (default: drawn, and shown at the end)",
         )
@@ -113,15 +114,3 @@ def _stop_signals() -> Iterator[asyncio.Event]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
-
-
-def _whole(high: int, low: int = 1) -> Callable[[str], int]:
-    """A type for argparse: whole numbers within bounds."""
-
-    def number(text: str) -> int:
-        short = len(text) <= len(str(high))  # Python converts no number of thousands of digits
-        if not (text.isascii() and text.isdigit() and short and low <= int(text) <= high):
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
-        return int(text)
-
-    return number

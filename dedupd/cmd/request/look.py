@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cliff.lister import Lister
 from cliff.show import ShowOne
 
+from dedupd.cmd.arguments import whole_number
 from dedupd.cmd.place import add_state_path
 from dedupd.cmd.request import cells
 from dedupd.cmd.request.deeds import Desk
@@ -41,7 +42,11 @@ class List(Lister):
             help="only those in this state; may be given several times",
         )
         parser.add_argument(
-            "--limit", type=_limit, default=100, metavar="N", help="at most so many (default: 100)"
+            "--limit",
+            type=whole_number(MAX_LIMIT),
+            default=100,
+            metavar="N",
+            help="at most so many (default: 100)",
         )
         parser.add_argument("--marker", metavar="ID", help="only those after this one in the list")
         return parser
@@ -76,10 +81,3 @@ class Show(AboutOne, ShowOne):
             return (await desk.find(parsed_args.id)).record
 
         return cells.whole(at_desk(self.app, parsed_args, read))
-
-
-def _limit(text: str) -> int:
-    short = len(text) <= len(str(MAX_LIMIT))  # Python converts no number of thousands of digits
-    if not (text.isascii() and text.isdigit() and short and 1 <= int(text) <= MAX_LIMIT):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {MAX_LIMIT}")
-    return int(text)
