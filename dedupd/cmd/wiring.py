@@ -129,12 +129,13 @@ async def parts(settings: Settings, keys: Keys, place: Place | None = None) -> A
     ``place`` is the process's among several.
     """
     async with AsyncExitStack() as stack:
+        background = Background()
         store = open_store(settings, keys, exclusive=True)
         stack.push_async_callback(store.close)
-        queue = queues.open_queue(settings.queue)
+        queue = queues.open_queue(settings.queue, background)
         stack.push_async_callback(queue.close)
         cloud = await stack.enter_async_context(open_cloud(settings))
-        yield Parts(settings, keys, store, queue, cloud, Metrics(place), Background())
+        yield Parts(settings, keys, store, queue, cloud, Metrics(place), background)
 
 
 @asynccontextmanager

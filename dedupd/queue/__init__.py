@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dedupd.background import Background
 from dedupd.conf.queue_url import QueueScheme
 from dedupd.ports import Queue
 
@@ -11,15 +12,17 @@ if TYPE_CHECKING:
     from dedupd.conf.queue import QueueSettings
 
 
-def open_queue(settings: QueueSettings) -> Queue:
+def open_queue(settings: QueueSettings, background: Background) -> Queue:
     """The queue that ``[queue]`` names; it is still to be opened with ``Queue.open``.
+
+    What keeps it connected runs in ``background``.
 
     Every ``memory://`` is a broker of its own that lives as long as the object: what was not
     acknowledged is there again after ``close`` and ``open``.
     """
     if settings.url.scheme is QueueScheme.MEMORY:
         return _memory(settings.name)
-    return _rabbitmq(settings)
+    return _rabbitmq(settings, background)
 
 
 def open_once(settings: QueueSettings) -> Queue:
@@ -46,11 +49,11 @@ def _memory(name: str) -> Queue:
     return KombuQueue(lambda: Broker("memory://", name, transport), InlineLink)
 
 
-def _rabbitmq(settings: QueueSettings) -> Queue:
+def _rabbitmq(settings: QueueSettings, background: Background) -> Queue:
     from dedupd.queue.cluster import Cluster
     from dedupd.queue.link import ThreadLink
     from dedupd.queue.policies import DEADLINE_SECONDS
     from dedupd.queue.recovery import RecoveringQueue
 
     cluster = Cluster(settings)
-    return RecoveringQueue(cluster.connect, ThreadLink, DEADLINE_SECONDS, cluster.heal)
+    return RecoveringQueue(cluster.connect, ThreadLink, DEADLINE_SECONDS, cluster.heal, background)

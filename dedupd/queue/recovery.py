@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from dedupd.background import Background
 from dedupd.errors import ConfigError
 from dedupd.ports import QueueUnavailable
 from dedupd.queue import policies
@@ -34,8 +35,10 @@ class RecoveringQueue(KombuQueue):
         link: type[Link],
         deadline: float,
         heal: Callable[[], None],
+        background: Background,
     ) -> None:
         super().__init__(connect, link, deadline)
+        self._background = background
         self._keeper: asyncio.Task[None] | None = None
         self._heal = heal
         self._healer: threading.Thread | None = None
@@ -45,8 +48,7 @@ class RecoveringQueue(KombuQueue):
         await super().open()
         if self._keeper is None and self._link is not None:
             keeping = self._keep_connected(self._link)
-            self._keeper = asyncio.create_task(keeping, name="queue")
-            self._keeper.add_done_callback(_report)
+            self._keeper = self._background.run(keeping, "What keeps the queue connected")
 
     async def close(self) -> None:
         """See ``Queue.close``; called again, or by several, it returns when it is closed."""
@@ -104,8 +106,3 @@ class RecoveringQueue(KombuQueue):
         LOG.warning("the queue's connection has ended: %s", link.reason)
         if isinstance(link.failure, Silent):
             self._look_after_it()
-
-
-def _report(keeper: asyncio.Task[None]) -> None:
-    if not keeper.cancelled() and (error := keeper.exception()) is not None:
-        LOG.critical("the queue is not connected again: restart this process", exc_info=error)

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from dedupd.background import Background
 from dedupd.conf.queue import QueueSettings
 from dedupd.conf.queue_url import parse_queue_url
 from dedupd.ports import Delivery, Queue
@@ -39,10 +40,15 @@ def queue_settings(url: str, **others: Any) -> QueueSettings:
     return QueueSettings(url=parse_queue_url(url), **given | others)
 
 
+def queue_at(url: str, **others: Any) -> Queue:
+    """The queue of such settings, still to be opened."""
+    return open_queue(queue_settings(url, **others), Background())
+
+
 QUEUES: dict[str, Callable[[], Queue]] = {
     "kombu-inline": lambda: kombu_memory(InlineLink),
     "kombu-thread": lambda: kombu_memory(ThreadLink),
-    "rabbitmq": lambda: open_queue(queue_settings(rabbitmq.shared().url)),
+    "rabbitmq": lambda: queue_at(rabbitmq.shared().url),
     "simulation": MemoryQueue,
 }
 

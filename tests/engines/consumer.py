@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from dedupd.queue import open_queue
-from tests.contract.queues import queue_settings
+from tests.contract.queues import queue_at
 
 
 async def main(url: str, name: str) -> None:
     """Consume until killed."""
-    queue = open_queue(queue_settings(url, name=name))
+    queue = queue_at(url, name=name)
     await queue.open()
     await queue.consume(lambda delivery: print(delivery.id, flush=True), 10)
     await asyncio.Event().wait()

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dedupd.queue import open_queue
-from tests.contract.queues import Inbox, queue_settings, request_id
+from tests.contract.queues import Inbox, queue_at, request_id
 from tests.engines.rabbitmq import PASSWORD, RabbitMQ
 from tests.integration.site import wait_until
 
@@ -46,7 +45,7 @@ async def test_whom_the_page_permits_may_do_all_that_dedupd_does_and_no_more(
         broker.control(*command)
     assert [command[0] for command in setting_up] == ["add_vhost", "add_user", "set_permissions"]
     url = f"amqp://{PERSON}:{PASSWORD}@127.0.0.1:{broker.port}/dedupd"
-    queue, inbox = open_queue(queue_settings(url, name="dedupd")), Inbox(acknowledge=True)
+    queue, inbox = queue_at(url, name="dedupd"), Inbox(acknowledge=True)
     await queue.open()
     await queue.consume(inbox, 1)
     await queue.publish(request_id(1))

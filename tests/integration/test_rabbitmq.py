@@ -20,13 +20,13 @@ from dedupd.cmd.check.line import Result
 from dedupd.conf import Settings
 from dedupd.errors import ConfigError
 from dedupd.ports import Queue, QueueUnavailable
-from dedupd.queue import amqp, open_queue
+from dedupd.queue import amqp
 from dedupd.queue.amqp import AmqpBroker
 from dedupd.queue.broker import Broker
 from dedupd.queue.cluster import Cluster
 from dedupd.queue.kombu import KombuQueue
 from dedupd.queue.link import ThreadLink
-from tests.contract.queues import Inbox, queue_settings, request_id, until_depth
+from tests.contract.queues import Inbox, queue_at, queue_settings, request_id, until_depth
 from tests.engines.ports import free_port
 from tests.engines.rabbitmq import PASSWORD, USER, RabbitMQ
 from tests.integration.certificates import Authority
@@ -53,7 +53,7 @@ def name(broker: RabbitMQ) -> str:
 
 @asynccontextmanager
 async def opened(url: str, name: str, **settings: Any) -> AsyncIterator[Queue]:
-    queue = open_queue(queue_settings(url, name=name, **settings))
+    queue = queue_at(url, name=name, **settings)
     await queue.open()
     try:
         yield queue
@@ -593,12 +593,12 @@ async def test_a_server_that_says_nothing_is_unavailable(name: str) -> None:
         url = f"amqp://127.0.0.1:{mute.getsockname()[1]}"
         async with asyncio.timeout(ANSWER_SECONDS):
             with pytest.raises(QueueUnavailable, match="is away: timed out"):
-                await open_queue(queue_settings(url, name=name)).open()
+                await queue_at(url, name=name).open()
 
 
 async def refusal(url: str, **settings: Any) -> str:
     """Why the queue does not open; the password is in no message."""
-    queue = open_queue(queue_settings(url, **settings))
+    queue = queue_at(url, **settings)
     with pytest.raises(ConfigError) as caught:
         await queue.open()
     with pytest.raises(QueueUnavailable, match="not open"):

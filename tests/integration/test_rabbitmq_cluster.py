@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 
+from dedupd.background import Background
 from dedupd.ports import Queue, QueueUnavailable
 from dedupd.queue import open_queue
 from tests.contract.queues import queue_settings, request_id
@@ -55,7 +56,7 @@ async def test_the_leaders_node_dies(scene: Scene, cluster: RabbitMQCluster) -> 
 async def test_every_connection_publishes_again(cluster: RabbitMQCluster) -> None:
     """RabbitMQ rejects for ever what comes by a channel that is opened during an election."""
     settings = queue_settings(cluster.url)
-    queues = [open_queue(settings) for _ in range(CONNECTIONS)]
+    queues = [open_queue(settings, Background()) for _ in range(CONNECTIONS)]
     async with AsyncExitStack() as stack:
         for queue in queues:
             await queue.open()

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from dedupd.queue import open_queue
-from tests.contract.queues import Inbox, queue_settings, request_id
+from tests.contract.queues import Inbox, queue_at, request_id
 
 
 async def test_memory_is_a_queue() -> None:
-    queue = open_queue(queue_settings("memory://"))
+    queue = queue_at("memory://")
     await queue.open()
     inbox = Inbox(acknowledge=True)
     await queue.consume(inbox, 1)
@@ -15,7 +14,7 @@ async def test_memory_is_a_queue() -> None:
 
 
 async def test_two_of_the_same_name_are_two_queues() -> None:
-    one, two = (open_queue(queue_settings("memory://", name="dedupd")) for _ in range(2))
+    one, two = (queue_at("memory://", name="dedupd") for _ in range(2))
     await one.open()
     await two.open()
     await one.publish(request_id(1))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dedupd.background import Background
 from dedupd.errors import ConfigError
 from dedupd.ports import QueueUnavailable
 from dedupd.queue.broker import Broker, Reply, private_memory
@@ -87,7 +88,7 @@ def site() -> Site:
 
 @pytest.fixture
 async def queue(site: Site) -> AsyncIterator[RecoveringQueue]:
-    queue = RecoveringQueue(site.connect, ThreadLink, DEADLINE, site.heal)
+    queue = RecoveringQueue(site.connect, ThreadLink, DEADLINE, site.heal, Background())
     await queue.open()
     yield queue
     await queue.close()
@@ -130,7 +131,7 @@ async def test_a_refusal_is_an_error_of_configuration_only_at_the_start(
     queue: RecoveringQueue, site: Site
 ) -> None:
     site.refuse(ConfigError("not with this password"))
-    other = RecoveringQueue(site.connect, ThreadLink, DEADLINE, site.heal)
+    other = RecoveringQueue(site.connect, ThreadLink, DEADLINE, site.heal, Background())
     with pytest.raises(ConfigError, match="not with this password"):
         await other.open()
     await lose(queue)
@@ -178,5 +179,20 @@ async def test_close_ends_the_attempts(queue: RecoveringQueue, site: Site) -> No
     attempts = site.attempts
     with pytest.raises(QueueUnavailable, match="not open"):
         await queue.publish(request_id(1))
-    assert not [task for task in asyncio.all_tasks() if task.get_name() == "queue"]
+    assert not [task for task in asyncio.all_tasks() if "the queue" in task.get_name()]
     assert site.attempts == attempts
+
+
+async def test_what_nobody_foresaw_while_connecting_again_ends_the_process(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = asyncio.Event()
+    background = Background(failed.set)
+    queue = RecoveringQueue(site.connect, ThreadLink, DEADLINE, site.heal, background)
+    await queue.open()
+    monkeypatch.setattr(queue, "_make_link", None)
+    await lose(queue)
+    async with asyncio.timeout(DEADLINE):
+        await failed.wait()
+    assert not background.is_well
+    await queue.close()
