@@ -1,10 +1,14 @@
-"""The commands of docs/operations.md for RabbitMQ, as they stand there."""
+"""The commands of docs/operations.md, as they stand there: RabbitMQ's, and the log's."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shlex
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,3 +60,19 @@ async def test_whom_the_page_permits_may_do_all_that_dedupd_does_and_no_more(
     await queue.close()
     permitted = broker.control("list_user_permissions", PERSON)
     assert [row.split("\t")[0] for row in permitted.splitlines()[1:]] == ["dedupd"]
+
+
+@pytest.mark.parametrize("logging_is_set_up", [False, True])
+def test_what_the_page_looks_for_in_the_journal_is_there(
+    tmp_path: Path, logging_is_set_up: bool
+) -> None:
+    """The journal gives every line of a unit's stderr the same priority."""
+    sought = re.search(r"journalctl .* --grep '(.+)'$", PAGE.read_text(), re.MULTILINE)
+    assert sought
+    command = [sys.executable, "-m", "dedupd", "standalone", "--state-path", str(tmp_path)]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}" if logging_is_set_up else "nowhere"
+        settings = os.environ | {"OS_API__LISTEN": place}
+        ended = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert re.search(sought[1], ended.stderr.splitlines()[-1])
