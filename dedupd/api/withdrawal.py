@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from oslo_log import log
 
@@ -32,7 +33,7 @@ class Withdrawals:
         """
         task = asyncio.create_task(self._forget(record))
         self._under_way.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, record.id))
         remaining = until - asyncio.get_running_loop().time()
         done, _ = await asyncio.wait([task], timeout=max(remaining, 0))
         if not done:
@@ -48,7 +49,9 @@ class Withdrawals:
             self._admission.discount(record.project_id)
         return is_gone
 
-    def _ended(self, task: asyncio.Task[bool]) -> None:
+    def _ended(self, request_id: str, task: asyncio.Task[bool]) -> None:
         self._under_way.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            LOG.warning("A claim was not withdrawn: left to the sweeper: %s", task.exception())
+            LOG.warning(
+                "%s: not withdrawn, and left to the sweeper: %s", request_id, task.exception()
+            )

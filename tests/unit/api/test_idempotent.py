@@ -959,7 +959,9 @@ class TestAway:
         with pytest.raises(Unavailable, match="released"):
             await visit._assure(record)
 
-    async def test_a_withdrawal_that_fails_too_is_told(self, site: Site, opened: Open) -> None:
+    async def test_a_withdrawal_that_fails_too_is_told(
+        self, site: Site, opened: Open, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """Nobody knows what stands there: the sweeper will find it, or there is nothing."""
         queue = BadQueue(site)
         front: FrontDesk = await opened(queue=queue)
@@ -971,6 +973,7 @@ class TestAway:
         reply = await front.post()
         assert reply.status == 503
         assert int(reply.header("retry-after") or "") > 0
+        assert f"{only(site).id}: not withdrawn, and left to the sweeper" in caplog.messages[-1]
         site.store.away = False
         crew = await site.started()
         await site.until_state(only(site), State.DONE)
