@@ -34,6 +34,8 @@ class Opening:
     def __init__(self, store: Store, queue: Queue) -> None:
         self._steps = {"store": store.open, "queue": queue.open}
         self._opened = asyncio.Event()
+        self._failure = ""
+        """Why the next of them was not opened when that was tried last."""
 
     async def once(self) -> None:
         """Open both, now.
@@ -44,8 +46,13 @@ class Opening:
         """
         while self._steps:
             name, step = next(iter(self._steps.items()))
-            await step()
+            try:
+                await step()
+            except Unavailable as error:
+                self._failure = error.message
+                raise
             del self._steps[name]
+            self._failure = ""
         self._opened.set()
 
     async def run(self, *further: Callable[[], Awaitable[None]]) -> None:
@@ -72,6 +79,19 @@ class Opening:
                 f"dedupd has not reached its {missing} since it was started; nothing was "
                 "stored. Repeat with the same token."
             )
+
+    def check_part(self, name: str) -> None:
+        """Whether the store, or the queue, is open; for operators, who are told why it is not.
+
+        Raises:
+            Unavailable: it is not; the message is the error of the latest try.
+        """
+        if name not in self._steps:
+            return
+        first = next(iter(self._steps))
+        if name != first:
+            raise Unavailable(f"The {name} is opened when the {first} is open.")
+        raise Unavailable(self._failure or f"The {name} is being opened.")
 
 
 async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

@@ -335,10 +335,11 @@ def _checks(
     shared: Parts, worker_service: WorkerService | None, opening: Opening
 ) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
     async def store() -> None:
-        opening.check()
+        opening.check_part("store")
         await shared.store.depth()
 
     async def queue() -> None:
+        opening.check_part("queue")
         await shared.queue.depth()
 
     async def consuming() -> None:

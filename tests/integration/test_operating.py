@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -80,6 +81,11 @@ def readiness(service: Service) -> tuple[int, dict[str, str]]:
     return answer.status, answer.json["checks"]
 
 
+def names_its_etcd(service: Service) -> bool:
+    """Whether it says which one it waits for."""
+    return readiness(service)[1]["store"].startswith("The etcd cluster 127.0.0.1:")
+
+
 def wait_until_listening(service: Service) -> None:
     port = int(service.address.rpartition(":")[2])
     wait_until(lambda: not is_free(port))
@@ -98,6 +104,7 @@ def test_engines_may_come_later(scene: Scene, engines: Engines) -> None:
         status, checks = readiness(service)
         assert status == 503
         assert all(checks[name] != "ok" for name in ("store", "queue"))
+        wait_until(partial(names_its_etcd, service))
     assert scene.post(front, "plain", tagged=False).status == 202
     refused = scene.post(front, "early")
     assert (refused.status, refused.header("Idempotency-Status")) == (503, "released")

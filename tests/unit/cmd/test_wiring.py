@@ -7,7 +7,9 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
+from starlette.requests import Request
 
 from dedupd import conf
 from dedupd.cloud.probes.servers import ServerProbe
@@ -88,3 +90,18 @@ async def test_a_front_does_not_ask_itself(
         with expected if refused else nullcontext():
             async with wiring.front(shared, None, opening):
                 pass
+
+
+async def test_whoever_asks_whether_it_is_ready_hears_what_the_opening_met(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, endpoint="http://127.0.0.1:9")
+    keys = wiring.load_keys(settings, create=True)
+    async with wiring.parts(settings, keys) as shared:
+        opening = Opening(shared.store, shared.queue)
+        health = wiring.health(shared, None, opening)
+        ready = await health.ready(Request({"type": "http"}))
+        assert msgspec.json.decode(ready.body)["checks"] == {
+            "store": "The store is being opened.",
+            "queue": "The queue is opened when the store is open.",
+        }
+        await opening.once()
+        assert (await health.ready(Request({"type": "http"}))).status_code == 200
