@@ -31,6 +31,12 @@ _NONCE_BYTES = 12
 _HEADER_BYTES = 2 + _NONCE_BYTES
 _LINE = re.compile(r"(?:(identity)|seal ([1-9][0-9]{0,2})) ([0-9a-fA-F]{64})")
 
+SAME_EVERYWHERE = (
+    "Copy the one that the other fronts and workers have; only for the very first start `dedupd "
+    "key generate FILE` makes one."
+)
+"""What to do about a key file that is missing or no good: other keys open no records."""
+
 
 class Unsealable(DedupdError):
     """A sealed value was changed, belongs to another record, or its key is not in this key file.
@@ -103,8 +109,7 @@ def load(path: Path) -> Keys:
         mode = path.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"[seal] key_file: {path} cannot be read ({_reason(error)}). It must be a text file; "
-            "`dedupd key generate FILE` makes one."
+            f"[seal] key_file: {path} cannot be read ({_reason(error)}). {SAME_EVERYWHERE}"
         ) from None
     if mode & stat.S_IRWXO:
         raise ConfigError(
@@ -178,7 +183,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _malformed(origin: str, what: str) -> ConfigError:
-    return ConfigError(f"[seal] key_file: {origin}: {what}. `dedupd key generate FILE` makes one.")
+    return ConfigError(f"[seal] key_file: {origin}: {what}. {SAME_EVERYWHERE}")
 
 
 def _reason(error: Exception) -> str:

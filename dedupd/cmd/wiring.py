@@ -25,6 +25,7 @@ from dedupd.background import Background
 from dedupd.cloud.nova import Connector, Nova
 from dedupd.cloud.routes import probes
 from dedupd.cloud.service_user import KeystoneServiceUser
+from dedupd.cmd import state
 from dedupd.cmd.opening import Opening
 from dedupd.conf import Settings, keystone
 from dedupd.conf.api import Concurrent
@@ -74,19 +75,14 @@ class Parts:
 
 
 def load_keys(settings: Settings, *, create: bool) -> Keys:
-    """The keys of ``[seal] key_file``; where it is not there, made if ``create``.
+    """The keys of ``[seal] key_file``; with ``create``, made at the first start (``state.make``).
 
     Raises:
-        ConfigError: missing, unreadable, or malformed.
+        ConfigError: missing, unreadable, or malformed; or as ``state.make``.
     """
-    path = settings.seal.key_file
-    if create and not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            seal.create(path)
-        except OSError as error:
-            raise ConfigError(f"[seal] key_file: {path} cannot be written: {error}.") from None
-    return seal.load(path)
+    if create:
+        state.make(settings)
+    return seal.load(settings.seal.key_file)
 
 
 def open_store(settings: Settings, keys: Keys, *, exclusive: bool) -> Store:
@@ -163,7 +159,7 @@ def endpoint(settings: Settings) -> str:
     return settings.nova.endpoint
 
 
-def _refuse_itself(settings: Settings) -> None:
+def refuse_itself(settings: Settings) -> None:
     """A front that is its own Nova would ask itself without end.
 
     Raises:
@@ -254,7 +250,7 @@ async def front(
     ``opening`` is that of store and queue, wherever it has come to.
     """
     settings = shared.settings
-    _refuse_itself(settings)
+    refuse_itself(settings)
     authenticator = _authenticator(settings)
     latch = Latch(shared.store, settings.api.max_waiters, shared.metrics)
     admission = Admission(shared.store, settings.queue.max_depth, settings.queue.project_share)

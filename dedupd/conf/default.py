@@ -22,7 +22,7 @@ OPTIONS = [
     ),
     cfg.Opt(
         "state_path",
-        type=values.Parsed(values.parse_directory, "directory"),
+        type=values.Parsed(values.parse_absolute, "directory"),
         default="~/.local/state/dedupd",
         help="The directory for what must outlive the process: the SQLite database and, where "
         "nothing else is set, the keys. It is made with mode 0700 when it is first needed. Where "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,19 @@ from oslo_config import cfg
 from oslo_log import log
 
 from dedupd import __version__
-from dedupd.conf import api, auth, default, keystone, nova, queue, retention, seal, store, worker
+from dedupd.conf import (
+    api,
+    auth,
+    default,
+    keystone,
+    nova,
+    queue,
+    retention,
+    seal,
+    store,
+    values,
+    worker,
+)
 from dedupd.conf.unknown import warn_of_unknown
 from dedupd.conf.values import StoreUrl
 from dedupd.errors import ConfigError
@@ -45,6 +56,12 @@ class Settings:
     retention: retention.RetentionSettings
     seal: seal.SealSettings
     options: cfg.ConfigOpts = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether anything is kept below ``state_path``."""
+        kept = (self.seal.key_file, self.store.url.path)
+        return any(path is not None and path.is_relative_to(self.state_path) for path in kept)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup | None, list[cfg.Opt]]]:
@@ -80,6 +97,7 @@ def load(
         _check_all(conf)
         settings = _build(conf)
         _refuse_open_noauth(settings)
+        _refuse_bad_state_path(settings)
         _refuse_bad_key_file(settings)
         store.check(settings.store)
         keystone.prepare(conf, callers=settings.auth.strategy is auth.Strategy.KEYSTONE)
@@ -108,14 +126,14 @@ def _parse(
 ) -> None:
     arguments = [word for path in config_files or () for word in ("--config-file", str(path))]
     arguments += [word for path in config_dirs for word in ("--config-dir", str(path))]
-    for path in config_dirs:
-        if Path(path).exists() and not Path(path).is_dir():
-            raise ConfigError(
-                f"--config-dir {path} is not a directory: name one, or use --config-file."
-            )
     search: list[str] | None = None if config_files is None else []
     complaint = io.StringIO()
     try:
+        for path in config_dirs:
+            if Path(path).exists() and not Path(path).is_dir():
+                raise ConfigError(
+                    f"--config-dir {path} is not a directory: name one, or use --config-file."
+                )
         # oslo.config prints a bad value of some logging options and exits: take both back.
         with contextlib.redirect_stderr(complaint):
             conf(
@@ -157,10 +175,10 @@ def _check_all(conf: cfg.ConfigOpts) -> None:
                 _checked(value, option, name)
 
 
-def _checked(values: Mapping[str, Any], name: str, group: str) -> Any:
+def _checked(found: Mapping[str, Any], name: str, group: str) -> Any:
     """The value; else an error without oslo.config's wrapping, which names no group."""
     try:
-        return values[name]
+        return found[name]
     except cfg.ConfigSourceValueError as error:
         rule = error.__context__ or error
         place = _PLACE.search(str(error))
@@ -195,9 +213,9 @@ def _build(conf: cfg.ConfigOpts) -> Settings:
     )
 
 
-def _group(made: type[Group], values: Mapping[str, Any]) -> Group:
+def _group(made: type[Group], found: Mapping[str, Any]) -> Group:
     """A group's settings: its dataclass's fields are its options."""
-    return made(**values)
+    return made(**found)
 
 
 def _below(state_path: Path, url: StoreUrl) -> StoreUrl:
@@ -213,10 +231,36 @@ def _refuse_open_noauth(settings: Settings) -> None:
         )
 
 
+def _refuse_bad_state_path(settings: Settings) -> None:
+    """A directory that is not there yet may still be made; it matters only where it is used.
+
+    That is why the option's type does not look: it would look at a default that nobody uses, too.
+    """
+    path = settings.state_path
+    if not settings.keeps_state:
+        return
+    try:
+        refused = path.exists() and not path.is_dir()
+    except OSError as error:
+        raise ConfigError(
+            f"[DEFAULT] state_path = {path} cannot be looked at by this user ({error.strerror}). "
+            "Name a directory that it may write to."
+        ) from None
+    if refused:
+        raise ConfigError(
+            f"[DEFAULT] state_path = {path} is not a directory. Name one, or a path where none is "
+            "yet."
+        )
+
+
 def _refuse_bad_key_file(settings: Settings) -> None:
     """A key file that is not there yet may still be made; one that is there must be readable."""
     path = settings.seal.key_file
-    if path.exists() and not (path.is_file() and os.access(path, os.R_OK)):
+    try:
+        refused = path.exists() and not values.is_readable(path)
+    except OSError:
+        refused = True
+    if refused:
         raise ConfigError(
             f"[seal] key_file = {path} is not a file that this user may read. Name the key file, "
             "or a path where none is yet."

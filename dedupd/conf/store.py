@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,7 +111,7 @@ def check(settings: StoreSettings) -> None:
     if bool(settings.username) != bool(settings.password):
         raise ConfigError("[store] username and password belong together: set both, or neither.")
     for name, path in settings.files.items():
-        if not (path.is_file() and os.access(path, os.R_OK)):
+        if not values.is_readable(path):
             raise ConfigError(
                 f"[store] {name} = {path} is not a file that this user may read. Name a PEM file."
             )

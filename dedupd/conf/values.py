@@ -270,17 +270,15 @@ def _parse_member(text: str) -> str:
 _ETCD_PORT = 2379
 
 
-def parse_directory(text: str) -> Path:
-    """An absolute directory, ``~`` expanded; it need not be there yet.
+def parse_absolute(text: str) -> Path:
+    """An absolute path, ``~`` expanded; nothing need be there yet, and nobody looks.
 
     Raises:
-        ValueError: relative, or something else is in its place.
+        ValueError: relative.
     """
     path = expand(text)
     if not path.is_absolute():
         raise ValueError(f"{text!r} is relative: write an absolute path, or one below ~")
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{text!r} is not a directory: name one, or a path where none is yet")
     return path
 
 
@@ -290,12 +288,15 @@ def parse_file(text: str) -> Path:
     Raises:
         ValueError: relative, or it cannot be read.
     """
-    path = expand(text)
-    if not path.is_absolute():
-        raise ValueError(f"{text!r} is relative: write an absolute path, or one below ~")
-    if not path.is_file() or not os.access(path, os.R_OK):
+    path = parse_absolute(text)
+    if not is_readable(path):
         raise ValueError(f"{text!r} is not a file that this user may read: name one")
     return path
+
+
+def is_readable(path: Path) -> bool:
+    """Whether it is a file that this user may read; False, too, where it may not even look."""
+    return os.access(path, os.R_OK) and path.is_file()
 
 
 def expand(text: str) -> Path:

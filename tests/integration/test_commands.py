@@ -451,7 +451,7 @@ KEYS = f"identity {'a' * 64}\nseal 1 {'b' * 64}\n"
         (_append("dedupd.conf", "[api]\nlisten = nowhere\n"), "configuration", "[api] listen"),
         (_write("state/seal.keys", "nonsense"), "keys", "line 1 is none of"),
         (lambda site: (site / "state/seal.keys").chmod(0o644), "keys", "chmod 600"),
-        (lambda site: (site / "state/seal.keys").unlink(), "keys", "but the records are"),
+        (lambda site: (site / "state/seal.keys").unlink(), "keys", "but the records in"),
         (_write("state/seal.keys", KEYS), "store", "another identity key"),
         (_write("state/records.db", "nonsense"), "store", "not an SQLite database"),
         (_version, "store", "layout 99"),
@@ -461,6 +461,14 @@ KEYS = f"identity {'a' * 64}\nseal 1 {'b' * 64}\n"
             _append("dedupd.conf", "[nova]\nendpoint = http://127.0.0.1:9\n"),
             "nova",
             "cannot be reached",
+        ),
+        (
+            _append(
+                "dedupd.conf",
+                "[api]\nlisten = 127.0.0.1:9\n[nova]\nendpoint = http://localhost:9\n",
+            ),
+            "nova",
+            "127.0.0.1:9 is where this front listens itself",
         ),
     ],
 )

@@ -119,6 +119,7 @@ class TestParse:
     def test_names_a_malformed_line_but_never_what_it_says(self, line: str) -> None:
         message = refusal(f"{TEXT}{line}\n")
         assert "[seal] key_file: keys: line 3 is none of" in message
+        assert "Copy the one that the other fronts and workers have" in message
         assert not re.search("[0-9a-f]{16}", message)
 
     @pytest.mark.parametrize("line", [f"seal 256 {FIRST}", f"seal 1 {SECOND}"])
@@ -160,12 +161,12 @@ class TestFile:
         with pytest.raises(ConfigError, match="No such file or directory") as caught:
             seal.load(tmp_path / "none")
         assert str(tmp_path / "none") in caught.value.message
-        assert "dedupd key generate" in caught.value.message
+        assert "Copy the one that the other fronts and workers have" in caught.value.message
 
     def test_one_that_is_no_text_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "seal.keys"
         path.write_bytes(b"\xff\xfe")
-        with pytest.raises(ConfigError, match="it is not text"):
+        with pytest.raises(ConfigError, match=r"it is not text.* Copy the one that the other"):
             seal.load(path)
 
     @pytest.mark.parametrize("mode", [0o604, 0o602, 0o601, 0o644])

@@ -55,12 +55,13 @@ async def service_user(settings: Settings) -> Finding:
 
 
 async def nova(settings: Settings) -> Finding:
-    """It answers, and knows the microversions that are needed."""
+    """It answers, knows the microversions that are needed, and is not the front itself."""
     if settings.nova.endpoint is None:
         return warning(
             "[nova] endpoint is not set: `dedupd standalone` brings a simulated Nova, nothing else "
             "starts like this"
         )
+    wiring.refuse_itself(settings)
     async with wiring.open_cloud(settings) as cloud:
         call = Call("GET", "/", ((b"Accept", b"application/json"),))
         lowest, highest = _versions(await cloud.send(call, NOVA_SECONDS), settings.nova.endpoint)

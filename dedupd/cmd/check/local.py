@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dedupd import queue as queues
 from dedupd import seal
+from dedupd.cmd import state
 from dedupd.cmd.check.line import Finding, failed, ok, warning
 from dedupd.conf import Settings
 from dedupd.errors import ConfigError
@@ -29,12 +30,9 @@ async def keys(settings: Settings) -> Finding:
     if path.exists():
         seal.load(path)
         return ok(str(path))
-    records = settings.store.url.path
-    if records is not None and records.exists():
-        return failed(
-            f"{path} is not there, but the records are: put the key file back that they were "
-            "written with",
-        )
+    state.refuse_new_keys(settings)
+    if settings.store.url.scheme.is_etcd:
+        return warning(f"{path} is not there yet. {seal.SAME_EVERYWHERE}")
     return warning(
         f"{path} is not there yet: `dedupd standalone` makes it when it first starts, and so does "
         f"`dedupd key generate {path}`",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dedupd import seal
 from dedupd.cmd import main
 
 SECONDS = 60
@@ -40,6 +41,7 @@ def test_who_is_interrupted_while_it_starts_says_no_more_than_that(
 def without_a_database(directory: Path, *options: object) -> subprocess.CompletedProcess[str]:
     """`dedupd standalone` on a file that is none, until it has given up."""
     (directory / "records.db").write_text("no database")
+    seal.create(directory / "seal.keys")
     program = Path(sys.executable).with_name("dedupd")
     state = ["--listen", "127.0.0.1:0", "--state-path", directory]
     return subprocess.run(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import re
 from collections.abc import Callable
@@ -342,6 +343,47 @@ def test_files_for_tls_that_make_no_sense(
     with pytest.raises(ConfigError, match=complaint) as caught:
         loaded("[queue]\n" + "\n".join(lines) + "\n")
     assert "geheim" not in caught.value.message
+
+
+def test_a_state_path_that_is_a_file(loaded: Callable[..., Settings], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(ConfigError, match=r"\[DEFAULT\] state_path = .* is not a directory"):
+        loaded(f"[DEFAULT]\nstate_path = {path}\n")
+
+
+HIDDEN = Path("/hidden")
+"""A directory that only another user may look into; tests may run as root, who may do all."""
+
+
+@pytest.fixture
+def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.stat
+
+    def stat(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path.is_relative_to(HIDDEN) and path != HIDDEN:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", stat)
+
+
+@pytest.mark.usefixtures("hidden")
+def test_what_may_not_be_looked_at_is_refused_where_it_is_used(
+    loaded: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(HIDDEN))
+    complaint = (
+        r"\[DEFAULT\] state_path = /hidden/dedupd cannot be looked at .*\(Permission denied\)"
+    )
+    with pytest.raises(ConfigError, match=complaint):
+        loaded()
+    elsewhere = f"[store]\nurl = memory://\n[seal]\nkey_file = {tmp_path}/seal.keys\n"
+    assert loaded(elsewhere).state_path == HIDDEN / "dedupd"
+    with pytest.raises(ConfigError, match=r"\[seal\] key_file = /hidden/k is not a file"):
+        loaded(f"[store]\nurl = memory://\n[seal]\nkey_file = {HIDDEN}/k\n")
+    with pytest.raises(ConfigError, match="Permission denied: '/hidden/more'"):
+        load((), config_dirs=[HIDDEN / "more"], defaults=NOAUTH)
 
 
 def test_a_key_file_that_is_a_directory(loaded: Callable[..., Settings], tmp_path: Path) -> None:
