@@ -40,8 +40,15 @@ class Generate(Command):
                 f"{path} is there already and was left as it is: without the keys in it nothing "
                 "that they sealed can be read, and used tokens look new. Name another file."
             ) from None
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{path} cannot be written: {path.parent} is not there. Make the directory first."
+            ) from None
         except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
+            raise ConfigError(
+                f"{path} cannot be written: {error.strerror}. Name a file in a directory that this "
+                "user may write to."
+            ) from None
         self.app.stdout.write(
             f"Wrote {path}. Name it in [seal] key_file, on every front and worker, and keep a copy "
             "apart from the database.\n"

@@ -43,14 +43,29 @@ class Dedupd(App):
         version: str | None,
         argparse_kwargs: dict[str, Any] | None = None,
     ) -> argparse.ArgumentParser:
-        """The options before the subcommand."""
-        parser = super().build_option_parser(description, version, argparse_kwargs)
+        """The options before the subcommand; cliff's, without those that would do nothing here."""
+        parser = argparse.ArgumentParser(
+            description=description, add_help=False, **(argparse_kwargs or {})
+        )
+        parser.add_argument("--version", action="version", version=f"{self.NAME} {version}")
+        parser.add_argument(
+            "-h", "--help", dest="deferred_help", action="store_true", help="show this, and exit"
+        )
+        parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+        parser.add_argument(
+            "--log-file",
+            metavar="PATH",
+            help="where services log to, and what operators do is logged too ([DEFAULT] log_file; "
+            "default: stderr)",
+        )
         parser.add_argument(
             "--config-file",
             action="append",
             metavar="PATH",
             help="read this configuration file; may be given several times, the last one wins "
-            "(default: ~/.dedupd/dedupd.conf, /etc/dedupd/dedupd.conf)",
+            "(default: the first that is there of ~/.dedupd/dedupd.conf, ~/dedupd.conf, "
+            "/etc/dedupd/dedupd.conf and /etc/dedupd.conf, and then the *.conf files of the first "
+            "directory dedupd.conf.d in these places)",
         )
         parser.add_argument(
             "--config-dir",

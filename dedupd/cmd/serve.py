@@ -10,7 +10,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
-from oslo_config import cfg
 from oslo_log import log
 from starlette.types import ASGIApp
 
@@ -30,13 +29,6 @@ seconds (docs/performance.md). So many copies of the listener are served."""
 
 LAST_CALL_SECONDS = 2.0
 """How long exchanges have to end after the last call."""
-
-
-def set_up_logging(options: cfg.ConfigOpts) -> None:
-    """Log as the configuration says; where it names no file, to stderr, never between answers."""
-    if not (options.log_file or options.log_dir):
-        options.set_default("use_stderr", True)
-    log.setup(options, "dedupd")
 
 
 GARBAGE_THRESHOLDS = (20_000, 20, 100)

@@ -13,7 +13,7 @@ from oslo_log import log
 from starlette.applications import Starlette
 
 from dedupd.api.app import health_resources
-from dedupd.cmd import wiring
+from dedupd.cmd import logs, wiring
 from dedupd.cmd.opening import Opening, unless_stopped
 from dedupd.cmd.processes import Processes
 from dedupd.cmd.scratch import scratch_directory
@@ -22,7 +22,6 @@ from dedupd.cmd.serve import (
     reread_on_hangup,
     reserved,
     serving,
-    set_up_logging,
     settle,
     stop_signals,
 )
@@ -53,7 +52,7 @@ class Api(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Serve until SIGTERM or SIGINT."""
         settings = _shared(self.app.settings())
-        set_up_logging(settings.options)
+        logs.set_up(settings.options)
         keys = wiring.load_keys(settings, create=False)
         if settings.api.workers == 1:
             uvloop.run(_serve(settings, keys, settings.api.listen))
@@ -74,7 +73,7 @@ class Worker(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Work until SIGTERM or SIGINT."""
         settings = _shared(self.app.settings())
-        set_up_logging(settings.options)
+        logs.set_up(settings.options)
         uvloop.run(_work(settings, wiring.load_keys(settings, create=False)))
         return 0
 

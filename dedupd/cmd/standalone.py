@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import uvloop
 from cliff.command import Command
 
-from dedupd.cmd import place, wiring
+from dedupd.cmd import logs, place, wiring
 from dedupd.cmd.opening import Opening
 from dedupd.cmd.serve import (
     listen,
     reread_on_hangup,
     serving,
-    set_up_logging,
     settle,
     stop_signals,
 )
@@ -72,7 +71,7 @@ class Standalone(Command):
             simulated = SimulatedCloud()
             defaults = {"nova.endpoint": simulated.url, "auth.strategy": "noauth"}
         settings = self.app.settings(defaults=defaults, overrides=overrides)
-        set_up_logging(settings.options)
+        logs.set_up(settings.options)
         uvloop.run(_serve(settings, simulated))
         return 0
 

@@ -27,7 +27,7 @@ from dedupd.conf import (
     values,
     worker,
 )
-from dedupd.conf.unknown import warn_of_unknown
+from dedupd.conf.unknown import each_file, sections, warn_of_unknown
 from dedupd.conf.values import StoreUrl
 from dedupd.errors import ConfigError
 
@@ -82,7 +82,7 @@ def load(
     one), defaults given here, the options' own.
 
     Args:
-        config_files: None looks where OpenStack services look (``~/.dedupd``, ``/etc/dedupd``).
+        config_files: None looks where OpenStack services look, as ``dedupd --help`` says.
         config_dirs: Directories whose ``*.conf`` files are read after these, sorted by name.
         defaults: Other defaults than the options' own, such as ``{"auth.strategy": "noauth"}``.
         overrides: What a command line names, such as ``{"nova.endpoint": "http://..."}``.
@@ -91,8 +91,9 @@ def load(
         ConfigError: the first bad value, missing file, or contradiction found.
     """
     conf = _registered()
+    files, dirs = _places(config_files, config_dirs)
     try:
-        _parse(conf, config_files, config_dirs)
+        _parse(conf, files, dirs)
         _adjust(conf, defaults or {}, overrides or {})
         _check_all(conf)
         settings = _build(conf)
@@ -119,17 +120,25 @@ def _registered() -> cfg.ConfigOpts:
     return conf
 
 
-def _parse(
-    conf: cfg.ConfigOpts,
-    config_files: Sequence[str | Path] | None,
-    config_dirs: Sequence[str | Path],
-) -> None:
-    arguments = [word for path in config_files or () for word in ("--config-file", str(path))]
-    arguments += [word for path in config_dirs for word in ("--config-dir", str(path))]
-    search: list[str] | None = None if config_files is None else []
+def _places(
+    config_files: Sequence[str | Path] | None, config_dirs: Sequence[str | Path]
+) -> tuple[Sequence[str | Path], Sequence[str | Path]]:
+    """The files and directories to read: those that were named, or those that are there.
+
+    oslo.config would look for the program's beside the project's, which here is the same.
+    """
+    if config_files is not None:
+        return config_files, config_dirs
+    found = cfg.find_config_dirs(PROJECT, prog="")
+    return cfg.find_config_files(PROJECT, prog=""), config_dirs or found
+
+
+def _parse(conf: cfg.ConfigOpts, files: Sequence[str | Path], dirs: Sequence[str | Path]) -> None:
+    arguments = [word for path in files for word in ("--config-file", str(path))]
+    arguments += [word for path in dirs for word in ("--config-dir", str(path))]
     complaint = io.StringIO()
     try:
-        for path in config_dirs:
+        for path in dirs:
             if Path(path).exists() and not Path(path).is_dir():
                 raise ConfigError(
                     f"--config-dir {path} is not a directory: name one, or use --config-file."
@@ -140,18 +149,36 @@ def _parse(
                 arguments,
                 project=PROJECT,
                 version=__version__,
-                default_config_files=search,
-                default_config_dirs=search,
+                default_config_files=[],
+                default_config_dirs=[],
             )
     except SystemExit:
+        raise _logging_option(complaint.getvalue().strip(), files, dirs) from None
+    except cfg.ConfigFilesPermissionDeniedError as error:
         raise ConfigError(
-            f"{complaint.getvalue().strip()}. Correct that option in the configuration."
+            f"{', '.join(error.config_files)} may not be read by this user. Let it read the "
+            "configuration, or name another with --config-file."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"The configuration ({' '.join(arguments)}) cannot be read: {error}. Name text files "
             "that this user may read."
         ) from None
+
+
+def _logging_option(
+    complaint: str, files: Sequence[str | Path], dirs: Sequence[str | Path]
+) -> ConfigError:
+    """What oslo.config said of an option, in the form of all other complaints."""
+    found = _ARGUMENT.fullmatch(complaint)
+    if found is None:
+        return ConfigError(f"{complaint}. Correct that option in the configuration.")
+    name, rule = found.groups()
+    naming = [path for path in each_file(files, dirs) if name in sections(path).get("DEFAULT", ())]
+    return ConfigError(f"[DEFAULT] {name} (in {', '.join(map(str, naming[-1:]))}): {rule}.")
+
+
+_ARGUMENT = re.compile(r"argument --(\w+): (.*)", re.DOTALL)
 
 
 def _adjust(

@@ -22,7 +22,7 @@ _LIBRARIES = """\
 # What follows belongs to libraries. All their options are listed by
 #   oslo-config-generator --namespace oslo.log --namespace keystonemiddleware.auth_token
 # Of oslo.log, in [DEFAULT] above, these are most in use: debug, log_file, log_dir, use_json,
-# use_journal, default_log_levels.
+# default_log_levels. Where no file is named, services log to stderr.
 
 
 [keystone_authtoken]

@@ -1,9 +1,10 @@
-"""Options in files that nothing reads: most are misspelt, so each is named with a likely cure."""
+"""Options that nothing reads: most are misspelt, so each is named with a likely cure."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -18,7 +19,7 @@ _OF_LIBRARIES = ("cache", "oslo_")
 
 
 def warn_of_unknown(conf: cfg.ConfigOpts) -> None:
-    """Log a warning for every option or group in the parsed files that is not known.
+    """Log a warning for every option or group in files or environment that is not known.
 
     They are not refused, so that one file can serve two releases.
     """
@@ -27,14 +28,19 @@ def warn_of_unknown(conf: cfg.ConfigOpts) -> None:
 
 
 def found(conf: cfg.ConfigOpts) -> Iterator[str]:
-    """A complaint for each of them, which names the file."""
+    """A complaint for each of them, which names the file or the variable."""
     known = _known(conf)
-    skipped = _OF_LIBRARIES if keystone.is_prepared(conf) else (*_OF_LIBRARIES, keystone.CALLERS)
-    for path in _files(conf):
-        for group, names in _sections(path).items():
-            if not group.startswith(skipped):
+    for path in files(conf):
+        for group, names in sections(path).items():
+            if not group.startswith(_skipped(conf)):
                 for complaint in _complaints(group, names, known):
                     yield f"{path}: {complaint}"
+    yield from filter(None, environment(conf).values())
+
+
+def _skipped(conf: cfg.ConfigOpts) -> tuple[str, ...]:
+    """Beginnings of the groups whose options are not all registered."""
+    return _OF_LIBRARIES if keystone.is_prepared(conf) else (*_OF_LIBRARIES, keystone.CALLERS)
 
 
 def _complaints(
@@ -54,25 +60,66 @@ def _likely(word: str, candidates: Mapping[str, object] | set[str]) -> str:
 
 
 def _known(conf: cfg.ConfigOpts) -> dict[str, set[str]]:
+    """The options that files may have, by group."""
+    known = _options(conf)
+    for group in (keystone.SERVICE, keystone.CALLERS):
+        known[group] |= keystone.former_names(conf, group)
+    return known
+
+
+def _options(conf: cfg.ConfigOpts) -> dict[str, set[str]]:
     known: dict[str, set[str]] = {"DEFAULT": set()}
     for name, value in conf.items():
         if isinstance(value, cfg.ConfigOpts.GroupAttr):
             known[name] = set(value)
         else:
             known["DEFAULT"].add(name)
-    for group in (keystone.SERVICE, keystone.CALLERS):
-        known[group] |= keystone.former_names(conf, group)
     return known
 
 
-def _files(conf: cfg.ConfigOpts) -> Iterator[Path]:
-    yield from map(Path, conf.config_file or ())
-    for directory in conf.config_dir or ():
+def environment(conf: cfg.ConfigOpts) -> dict[str, str]:
+    """The variables that name one of the known groups, each with what is wrong with it, or "".
+
+    Other OpenStack software has variables of its own, such as OS_AUTH_URL, which name no group.
+    """
+    known = _readable(conf)
+    found = {}
+    for variable in sorted(os.environ):
+        group, double, _ = variable.removeprefix("OS_").partition("__")
+        if variable.startswith("OS_") and double and group in known:
+            found[variable] = "" if variable in known[group] else _stray(variable, known[group])
+    return found
+
+
+def _stray(variable: str, known: set[str]) -> str:
+    return f"{variable} in the environment is not a known option{_likely(variable, known)}"
+
+
+def _readable(conf: cfg.ConfigOpts) -> dict[str, set[str]]:
+    """The variables that oslo.config reads, by the group in their names."""
+    return {
+        group.upper(): {f"OS_{group.upper()}__{option.upper()}" for option in options}
+        for group, options in _options(conf).items()
+        if not group.startswith(_skipped(conf))
+    }
+
+
+def files(conf: cfg.ConfigOpts) -> list[Path]:
+    """All that were read, in their order."""
+    return list(each_file(conf.config_file or (), conf.config_dir or ()))
+
+
+def each_file(
+    config_files: Iterable[str | Path], config_dirs: Iterable[str | Path]
+) -> Iterator[Path]:
+    """The files, and those in the directories, in the order in which they are read."""
+    yield from map(Path, config_files)
+    for directory in config_dirs:
         yield from sorted(Path(directory).glob("*.conf"))
 
 
-def _sections(path: Path) -> dict[str, dict[str, object]]:
+def sections(path: Path) -> dict[str, dict[str, object]]:
     """What the file says, by group; oslo.config compares groups without regard to case."""
-    sections: dict[str, dict[str, object]] = {}
-    cfg.ConfigParser(str(path), sections).parse()
-    return {name if name == "DEFAULT" else name.lower(): names for name, names in sections.items()}
+    found: dict[str, dict[str, object]] = {}
+    cfg.ConfigParser(str(path), found).parse()
+    return {name if name == "DEFAULT" else name.lower(): names for name, names in found.items()}

@@ -185,15 +185,17 @@ class Text(types.String):
         return text
 
 
-def parse_address(text: str) -> Address:
-    """``host:port``, with an IPv6 host in brackets.
+def parse_address(text: str, usual: int = 8775) -> Address:
+    """``host:port``, with an IPv6 host in brackets; ``usual`` is the port that advice names.
 
     Raises:
         ValueError: anything else.
     """
     found = _LISTEN.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is not HOST:PORT: write 127.0.0.1:8775, or [::1]:8775 for IPv6")
+        raise ValueError(
+            f"{text!r} is not HOST:PORT: write 127.0.0.1:{usual}, or [::1]:{usual} for IPv6"
+        )
     host, port = found["six"] or found["host"], int(found["port"])
     if port > _HIGHEST_PORT:
         raise ValueError(f"{text!r}: ports end at {_HIGHEST_PORT}; 0 takes any free one")
@@ -261,7 +263,7 @@ def _parse_member(text: str) -> str:
     if "@" in text:
         raise ValueError(f"'...@{text.rpartition('@')[2]}' has a user: set username in [store]")
     bare = text.endswith("]") or ":" not in text
-    address = parse_address(f"{text}:{_ETCD_PORT}" if bare else text)
+    address = parse_address(f"{text}:{_ETCD_PORT}" if bare else text, _ETCD_PORT)
     if address.port == 0:
         raise ValueError(f"{text!r} has port 0: write the one that etcd listens on, often 2379")
     return str(address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from oslo_config import cfg
 
@@ -13,7 +14,7 @@ GROUP = cfg.OptGroup("worker", help="The worker: its lease, its sweeps, and how 
 OPTIONS = [
     cfg.Opt(
         "health_listen",
-        type=values.Parsed(values.parse_address, "host:port"),
+        type=values.Parsed(partial(values.parse_address, usual=8776), "host:port"),
         default="127.0.0.1:8776",
         help="The address and port on which `dedupd worker` answers /healthz/live, "
         "/healthz/ready and /metrics, and nothing else. Port 0 takes any free one.",

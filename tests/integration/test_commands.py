@@ -568,4 +568,4 @@ def test_key_generate_writes_a_private_file_once(tmp_path: Path) -> None:
 def test_key_generate_where_nothing_can_be_written(tmp_path: Path) -> None:
     done = run("key", "generate", str(tmp_path / "none" / "seal.keys"))
     assert done.returncode == 1
-    assert "cannot be written" in done.stderr
+    assert "is not there. Make the directory first." in done.stderr

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dedupd.cmd import place
+from dedupd.cmd import logs, place
 from dedupd.cmd.check import cloud, local
 from dedupd.cmd.check.line import Finding, Line, Result, within_deadline
 from dedupd.conf import Settings, unknown
@@ -89,7 +89,7 @@ class Check(Lister):
         except ConfigError as error:
             first = Line("configuration", Result.FAILED, error.message)
             return [first, *self._rest(overrides)]
-        return [_configuration(settings), *asyncio.run(_all(settings, CHECKS))]
+        return [configuration(settings), *asyncio.run(_all(settings, CHECKS))]
 
     def _rest(self, overrides: dict[str, str]) -> list[Line]:
         """What can be checked where the configuration cannot be used: what does not depend on it.
@@ -112,11 +112,26 @@ class Check(Lister):
         return self.app.settings(defaults=defaults, overrides=overrides)
 
 
-def _configuration(settings: Settings) -> Line:
-    files = ", ".join(map(str, settings.options.config_file or ())) or "no file, the defaults"
+def configuration(settings: Settings) -> Line:
+    """Where it comes from, what in it is not known, and whether logs can go where it says."""
     complaints = [f"{complaint}; it has no effect" for complaint in unknown.found(settings.options)]
     result = Result.WARNING if complaints else Result.OK
-    return Line("configuration", result, "; ".join([files, *complaints]))
+    try:
+        logs.check(settings.options)
+    except ConfigError as error:
+        result = Result.FAILED
+        complaints.append(error.message)
+    return Line("configuration", result, "; ".join([_sources(settings), *complaints]))
+
+
+def _sources(settings: Settings) -> str:
+    """Where the configuration comes from; the environment only where it sets something."""
+    files = ", ".join(map(str, unknown.files(settings.options))) or "no file"
+    variables = unknown.environment(settings.options)
+    taken = ", ".join(name for name, complaint in variables.items() if not complaint)
+    if taken:
+        return f"{files}, and from the environment {taken}"
+    return "no file, the defaults" if files == "no file" else files
 
 
 async def _all(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import pwd
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cliff.command import Command
 from oslo_log import log
 
-from dedupd.cmd import place, wiring
+from dedupd.cmd import logs, place, wiring
 from dedupd.cmd.request.deeds import Desk
 from dedupd.conf import Settings
 from dedupd.conf.values import StoreScheme, StoreUrl
@@ -84,9 +85,16 @@ def configured(app: Dedupd, arguments: argparse.Namespace) -> Settings:
 
 
 def write_down(settings: Settings, record: Record, deed: str) -> None:
-    """Log what was done to a record, where the configuration sends logs and here."""
+    """Log what was done to a record, where the configuration sends logs and here.
+
+    Where they cannot go there it is said here alone: the deed is done.
+    """
     settings.options.set_override("use_stderr", True)  # else stdout, if there is no file
-    log.setup(settings.options, "dedupd")
+    try:
+        logs.set_up(settings.options)
+    except ConfigError as error:
+        LOG.warning("%s", error.message)
+        logging.getLogger().setLevel(logging.INFO)
     LOG.info("%s: %s (project %s)", record.id, deed, record.project_id)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -60,6 +62,29 @@ async def test_a_move_is_written_and_logged(
     await desk.move(found, request.cancel(found, desk.clock(), detail=detail, keep=60))
     assert (await desk.find(ID)).record.state is State.CANCELLED
     assert f"{ID}: {detail} (project p1)" in caplog.text
+
+
+@pytest.fixture
+def commands_logging() -> Iterator[None]:
+    """Commands let warnings through, until they set up more."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.WARNING)
+    yield
+    root.setLevel(before)
+
+
+@pytest.mark.usefixtures("commands_logging")
+async def test_a_move_is_told_here_where_the_log_cannot_be_written(
+    desk: Desk, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    overrides = {"auth.strategy": "noauth", "log_dir": str(tmp_path / "none")}
+    written = partial(write_down, conf.load([], overrides=overrides))
+    found = (await desk.find(ID)).record
+    after = request.cancel(found, desk.clock(), detail="cancelled", keep=60)
+    await replace(desk, written=written).move(found, after)
+    assert "none/dedupd.log cannot be written" in caplog.text
+    assert f"{ID}: cancelled (project p1)" in caplog.text
 
 
 async def test_a_move_that_comes_too_late_changes_nothing(desk: Desk) -> None:

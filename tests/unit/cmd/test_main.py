@@ -28,6 +28,24 @@ def test_a_file_for_the_log_is_used(tmp_path: Path) -> None:
     assert log.read_text().count(NO_DATABASE) == 1
 
 
+def test_what_would_do_nothing_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "--verbose" not in told
+    assert "--quiet" not in told
+    assert "([DEFAULT] log_file; default: stderr)" in told
+    assert "the first that is there of ~/.dedupd/dedupd.conf, ~/dedupd.conf, /etc/ded" in told
+
+
+def test_a_key_file_in_a_directory_that_is_not_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "none" / "seal.keys"
+    assert main.main(["key", "generate", str(path)]) == 1
+    assert f"{path.parent} is not there. Make the directory first." in caplog.text
+
+
 def test_who_is_interrupted_while_it_starts_says_no_more_than_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

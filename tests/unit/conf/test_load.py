@@ -197,6 +197,7 @@ def test_xdg_state_home(
         ("queue", "name = a b", "write 1 to 64 of"),
         ("queue", "max_depth = 0", "1 or more"),
         ("queue", "project_share = 1.1", "from 0.001 to 1"),
+        ("worker", "health_listen = foo", "write 127.0.0.1:8776, or [::1]:8776 for IPv6"),
         ("worker", "lease_seconds = 0", "from 1 to 3600"),
         ("worker", "stop_seconds = -1", "from 0 to 3600"),
         ("worker", "sweep_seconds = 0", "from 0.05 to 3600"),
@@ -250,9 +251,26 @@ def test_a_bad_value_of_the_environment_names_the_variable(
 def test_a_bad_logging_option_is_an_error_and_not_an_exit(
     loaded: Callable[..., Settings], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ConfigError, match="debug: Invalid Boolean value: maybe"):
+    with pytest.raises(ConfigError) as caught:
         loaded("[DEFAULT]\ndebug = maybe\n")
+    assert re.fullmatch(
+        r"\[DEFAULT\] debug \(in \S+/0\.conf\): Invalid Boolean value: maybe\.",
+        caught.value.message,
+    )
     assert capfd.readouterr().err == ""
+
+
+def test_a_bad_logging_option_names_the_file_that_sets_it_last(
+    written: Callable[[str], Path], tmp_path: Path
+) -> None:
+    directory = tmp_path / "more"
+    directory.mkdir()
+    last = directory / "1.conf"
+    last.write_text("[DEFAULT]\nuse_json = perhaps\n")
+    (directory / "2.conf").write_text("[DEFAULT]\ndebug = true\n")
+    files = [written("[DEFAULT]\nuse_json = true\n")]
+    with pytest.raises(ConfigError, match=rf"use_json \(in {last}\): Invalid Boolean value: perh"):
+        load(files, config_dirs=[directory], defaults=NOAUTH)
 
 
 def test_a_dollar_sign_that_names_no_option(loaded: Callable[..., Settings]) -> None:
@@ -312,8 +330,39 @@ def test_files_are_looked_for_where_openstack_services_look(
     directory = tmp_path / ".dedupd"
     directory.mkdir()
     (directory / "dedupd.conf").write_text("[queue]\nname = found\n")
-    assert load(defaults=NOAUTH).queue.name == "found"
+    (tmp_path / "dedupd.conf").write_text("[queue]\nname = second\nmax_depth = 7\n")
+    found = load(defaults=NOAUTH)
+    assert (found.queue.name, found.queue.max_depth) == ("found", 10000)
     assert load((), defaults=NOAUTH).queue.name == "dedupd"
+
+
+def test_what_is_found_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Program and project have one name, by both of which oslo.config would look for files."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["/usr/bin/dedupd"])
+    (tmp_path / "dedupd.conf").write_text("[queue]\nnam = x\n")
+    (tmp_path / "dedupd.conf.d").mkdir()
+    (tmp_path / "dedupd.conf.d" / "1.conf").write_text("[queue]\nname = more\n")
+    found = load(defaults=NOAUTH)
+    assert found.queue.name == "more"
+    assert found.options.config_file == [str(tmp_path / "dedupd.conf")]
+    assert found.options.config_dir == [str(tmp_path / "dedupd.conf.d")]
+    assert len(caplog.messages) == 1
+
+
+def test_a_file_that_may_not_be_read(
+    written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written("")
+
+    def closed(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr("builtins.open", closed)
+    with pytest.raises(ConfigError, match=f"{path} may not be read by this user. Let it read"):
+        load([path], defaults=NOAUTH)
 
 
 def test_noauth_listens_on_loopback_only(loaded: Callable[..., Settings]) -> None:

@@ -72,3 +72,41 @@ def test_every_file_is_looked_through(
     assert "[api] first is" in caplog.text
     assert "[api] second is" in caplog.text
     assert "third" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("variable", "complaint"),
+    [
+        ("OS_API__HOLD_SECOND", ", did you mean OS_API__HOLD_SECONDS?"),
+        ("OS_API__hold_seconds", ""),
+        ("OS_DEFAULT__REGION", ", did you mean OS_DEFAULT__REGION_NAME?"),
+        ("OS_SERVICE_USER__AUTH_TIPE", ", did you mean OS_SERVICE_USER__AUTH_TYPE?"),
+    ],
+)
+def test_a_variable_is_named(
+    variable: str,
+    complaint: str,
+    loaded: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(variable, "5")
+    loaded()
+    [message] = caplog.messages
+    assert message.startswith(f"{variable} in the environment is not a known option{complaint}")
+    assert message.endswith("; it has no effect")
+
+
+def test_other_variables_are_not_named(
+    loaded: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    variables = (
+        *("OS_AUTH_URL", "OS_API", "OS_CINDER__ENDPOINT", "API__LISTEN"),
+        *("OS_KEYSTONE_AUTHTOKEN__MEMCACHED_SERVERS", "OS_DEFAULT__DEBUG", "OS_API__LISTEN"),
+    )
+    for variable in variables:
+        monkeypatch.setenv(variable, "127.0.0.1:1" if variable == "OS_API__LISTEN" else "1")
+    loaded()
+    assert "it has no effect" not in caplog.text
