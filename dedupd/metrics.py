@@ -71,7 +71,8 @@ class Metrics:
         )
         self.refused = Counter(
             "dedupd_refused",
-            "Requests that dedupd answered with an error of its own, by its HTTP status.",
+            "Requests with a client token that dedupd answered with an error of its own, by its HTTP "
+            "status.",
             ["code"],
             registry=self.registry,
         )
@@ -116,7 +117,7 @@ class Metrics:
         )
         self.ended = Counter(
             "dedupd_requests_ended",
-            "Requests that ended, by the state they ended in.",
+            "Requests that a worker ended, or gave up as unknown, by state.",
             ["state"],
             registry=self.registry,
         )

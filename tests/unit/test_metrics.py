@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from dedupd.metrics import Metrics
@@ -53,3 +55,10 @@ def test_every_metric_explains_itself() -> None:
     assert len(described) == len(families) > 10
     assert all(len(line.split(maxsplit=3)[3]) > 15 for line in described)
     assert all(name.startswith("dedupd_") for name in families)
+
+
+def test_the_page_for_operators_names_every_metric() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    families = text_string_to_metric_families(Metrics().render().decode())
+    names = {family.name for family in families if not family.name.endswith("_created")}
+    assert {name for name in names if name not in page} == set()
