@@ -71,8 +71,8 @@ class Metrics:
         )
         self.refused = Counter(
             "dedupd_refused",
-            "Requests with a client token that dedupd answered with an error of its own, by its HTTP "
-            "status.",
+            "Requests with a client token that dedupd answered with an error of its own, by its "
+            "HTTP status.",
             ["code"],
             registry=self.registry,
         )
