@@ -120,7 +120,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """Starlette's own: no such path, or not with this method."""
     known = error if isinstance(error, HTTPException) else HTTPException(500)
     kind = _HTTP_ERRORS.get(known.status_code, DedupdError)
-    message = f"{request.method} {request.url.path} is not there."
+    path, allowed = request.url.path, (known.headers or {}).get("Allow")
+    has = f"{path} has no {request.method}: it has {allowed}."
+    message = has if allowed else f"{path} is not there."
     return await _own_error(request, kind(message, headers=known.headers))
 
 

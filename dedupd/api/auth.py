@@ -329,9 +329,7 @@ def _roles(user: str) -> tuple[str, ...]:
 
 
 def _missing(challenge: str) -> Unauthorized:
-    return _unauthorized(
-        "X-Auth-Token is missing: a request with a client token needs credentials.", challenge
-    )
+    return _unauthorized("X-Auth-Token is missing: this request needs credentials.", challenge)
 
 
 def _unauthorized(message: str, challenge: str) -> Unauthorized:

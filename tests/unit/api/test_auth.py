@@ -62,7 +62,7 @@ async def test_noauth_without_a_token() -> None:
         (b"x-project-id", b"p1"),
         (b"x-identity-status", b"Confirmed"),
     ]
-    with pytest.raises(Unauthorized, match="X-Auth-Token is missing") as caught:
+    with pytest.raises(Unauthorized, match="missing: this request needs") as caught:
         await NoAuth().authenticate(forged)
     assert "WWW-Authenticate" in caught.value.headers
 
@@ -204,7 +204,7 @@ def broken(request: pytest.FixtureRequest) -> Iterator[Listener]:
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ([], "X-Auth-Token is missing"),
+        ([], "X-Auth-Token is missing: this request needs credentials."),
         ([(b"x-service-token", b"t")], "X-Auth-Token is missing"),
         ([(b"x-auth-token", b"")], "X-Auth-Token is malformed"),
         ([(b"x-auth-token", b"two words")], "X-Auth-Token is malformed"),
