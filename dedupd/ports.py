@@ -260,14 +260,29 @@ class Queue(Protocol):
 
 
 class NotSent(DedupdError):
-    """The cloud could not be reached: not one byte of the request went out."""
+    """The cloud could not be reached: not one byte of the request went out.
+
+    Args:
+        message: For callers, and what they may read: where the cloud is, is not theirs to know.
+        operators: What ``str`` gives, for the log and the commands; the message unless told.
+    """
 
     status = 502
     name = "badGateway"
 
+    def __init__(self, message: str, *, operators: str = "") -> None:
+        super().__init__(message)
+        self._operators = operators or message
+
+    def __str__(self) -> str:
+        return self._operators
+
 
 class Lost(DedupdError):
-    """The request may have reached the cloud, but no complete answer came back."""
+    """The request may have reached the cloud, but no complete answer came back.
+
+    The message is for callers too, and does not say where the cloud is.
+    """
 
     status = 502
     name = "badGateway"

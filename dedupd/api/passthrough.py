@@ -146,7 +146,7 @@ class PassThrough:
             raise
         except (aiohttp.ClientError, TimeoutError) as error:
             if not began:
-                raise self._refusal(error, client) from error
+                raise self._refusal(error, client, scope) from error
             # Returning without an end makes uvicorn close the caller's connection.
             LOG.warning(
                 "%s broke off its answer to %s %s: %r",
@@ -171,7 +171,7 @@ class PassThrough:
         if not 200 <= answer.status <= 599:
             answer.close()
             raise BadGateway(
-                f"{self._endpoint} answered {answer.status}, which is no status of a final answer."
+                f"Nova answered {answer.status}, which is no status of a final answer."
             )
         return answer
 
@@ -183,15 +183,22 @@ class PassThrough:
         target = path + b"?" + query if query else path
         return URL(self._endpoint + target.decode("ascii"), encoded=True)
 
-    def _refusal(self, error: Exception, client: Disconnect) -> DedupdError:
-        """The answer to give for what went wrong before Nova's answer had begun."""
+    def _refusal(self, error: Exception, client: Disconnect, scope: Scope) -> DedupdError:
+        """The answer to give for what went wrong before Nova's answer had begun.
+
+        Where Nova is, and what aiohttp says of it, is for the log alone.
+        """
         if client.receiving and isinstance(error, TimeoutError):
             return too_slow(self._body_seconds)
         refusal, happened, consequence = next(
             row[1:] for row in _WENT_WRONG if isinstance(error, row[0])
         )
-        detail = f" ({error})" if str(error) else f" (waited {self._idle_seconds:g} s)"
-        return refusal(f"{self._endpoint} {happened}{detail}. {consequence}")
+        LOG.warning(
+            "%s %s: %s %s: %r",
+            *(scope["method"], scope["path"], self._endpoint, happened, error),
+        )
+        waited = "" if str(error) else f" (waited {self._idle_seconds:g} s)"
+        return refusal(f"Nova {happened}{waited}. {consequence}")
 
 
 async def _upload(client: Disconnect, length: int | None) -> _Body:

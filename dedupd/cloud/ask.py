@@ -163,7 +163,7 @@ class Asker:
         try:
             answer = await self._cloud.send(call, timeout, afresh=afresh)
         except (NotSent, Lost) as error:
-            raise _TryAgain(error.message) from None
+            raise _TryAgain(str(error)) from None
         if answer.status in _TRANSIENT:
             raise _TryAgain(f"Nova answered {answer.status}")
         return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +20,14 @@ from dedupd.ports import Lost, NotSent
 
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """aiohttp raises these while it connects (refused, DNS, TLS, connect timeout), never after."""
+
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ConnectionTimeoutError, "no connection in time"),
+    (aiohttp.ClientConnectorDNSError, "its name is not known"),
+    (aiohttp.ClientConnectorCertificateError, "its certificate is refused"),
+    (aiohttp.ClientSSLError, "the TLS handshake failed"),
+)
+"""Why there is no connection, where the system's error does not tell; the first that fits."""
 
 _ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """What aiohttp would add where it is missing: with its Accept-Encoding an answer would be kept
@@ -167,9 +176,9 @@ class Nova:
             async with deadline.timeout, _reset(transports):
                 return await self._exchange(self._afresh if afresh else self._session, call)
         except _NEVER_SENT as error:
-            raise NotSent(f"Nova at {self._endpoint} cannot be reached: {error}") from None
+            raise _not_sent(error, self._endpoint) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Lost(f"Nova broke off: {type(error).__name__} {error}".rstrip()) from None
+            raise _lost(error) from None
         finally:
             deadline.cancel()
             _begin.reset(reset)
@@ -189,3 +198,21 @@ class Nova:
         ) as response:
             body = await response.read()
             return Answer(response.status, response.raw_headers, body)
+
+
+def _not_sent(error: aiohttp.ClientError, endpoint: str) -> NotSent:
+    """aiohttp's own words have the address in them; of TLS only they tell what is wrong."""
+    number = getattr(error, "errno", None)
+    known = (reason for kind, reason in _REASONS if isinstance(error, kind))
+    reason = next(known, os.strerror(number) if number else "no connection")
+    more = f": {error}" if isinstance(error, aiohttp.ClientSSLError) else ""
+    return NotSent(
+        f"Nova cannot be reached ({reason}).",
+        operators=f"Nova at {endpoint} cannot be reached ({reason}){more}",
+    )
+
+
+def _lost(error: aiohttp.ClientError | OSError) -> Lost:
+    """Of what is no HTTP aiohttp tells the URL as well, which is not for callers."""
+    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return Lost(f"Nova broke off: {type(error).__name__} {said}".rstrip())

@@ -9,6 +9,7 @@ import pytest
 from dedupd.cloud.ask import Asker, CannotAsk, document, query
 from dedupd.exchange import Answer, Headers
 from dedupd.microversion import Microversion
+from dedupd.ports import NotSent
 from dedupd.sim.faults import Rule
 from tests.unit.site import AUTH, HOST, SERVERS, Site
 
@@ -140,6 +141,16 @@ class TestTransient:
     async def test_silence_too(self, site: Site, asker: Make) -> None:
         site.cloud.torment(Rule(fault="delay-after", seconds=11, times=10))
         with pytest.raises(CannotAsk, match="no answer in time"):
+            await asker().as_caller(SERVERS, VERSION)
+
+    async def test_operators_are_told_where_it_is_not_reached(
+        self, site: Site, asker: Make
+    ) -> None:
+        async def away(_: object) -> None:
+            raise NotSent("Nova cannot be reached.", operators="Nova at http://nova: refused")
+
+        site.cloud.before_send = away
+        with pytest.raises(CannotAsk, match="Nova at http://nova: refused"):
             await asker().as_caller(SERVERS, VERSION)
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 409])

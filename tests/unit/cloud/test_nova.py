@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from dedupd.cloud.nova import Connector, Nova
 from dedupd.exchange import Answer, Call, Headers
 from dedupd.ports import Lost, NotSent
 from tests.engines.ports import free_port
+from tests.integration.certificates import Authority
 from tests.unit.upstreams import Handler, upstream
 
 DEADLINE = 30.0
@@ -107,14 +110,35 @@ class TestExchange:
 
 
 class TestNotSent:
+    async def told(self, nova: Nova, url: str, reason: str) -> str:
+        """What operators are told; callers hear the reason, and not where Nova is."""
+        with pytest.raises(NotSent) as caught:
+            await nova.send(post(), DEADLINE)
+        assert caught.value.message == f"Nova cannot be reached ({reason})."
+        told = str(caught.value)
+        assert told.startswith(f"Nova at {url} cannot be reached ({reason})")
+        return told
+
     async def test_refused(self, cloud: Clouds) -> None:
         url = f"http://127.0.0.1:{free_port()}"
-        with pytest.raises(NotSent, match=url):
-            await (await cloud(url)).send(post(), DEADLINE)
+        told = await self.told(await cloud(url), url, "Connection refused")
+        assert "ssl" not in told
 
     async def test_no_such_host(self, cloud: Clouds) -> None:
-        with pytest.raises(NotSent, match=r"nova\.invalid"):
-            await (await cloud("http://nova.invalid:1")).send(post(), DEADLINE)
+        url = "http://nova.invalid:1"
+        await self.told(await cloud(url), url, "its name is not known")
+
+    async def test_a_certificate_that_nobody_vouches_for(
+        self, cloud: Clouds, tmp_path: Path
+    ) -> None:
+        pair = Authority(tmp_path).sign("nova")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certfile, pair.keyfile)
+        server = await asyncio.start_server(_silence, "127.0.0.1", 0, ssl=context)
+        async with server:
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            told = await self.told(await cloud(url), url, "its certificate is refused")
+        assert "unable to get local issuer certificate" in told
 
     async def test_not_permitted_any_more_once_there_is_a_connection(self, cloud: Clouds) -> None:
         async with upstream(OK) as server:
@@ -140,9 +164,8 @@ class TestNotSent:
             for filler in fillers:
                 filler.setblocking(False)
                 filler.connect_ex(address)
-            nova = await cloud(f"http://127.0.0.1:{address[1]}", connect=0.2)
-            with pytest.raises(NotSent):
-                await nova.send(post(), DEADLINE)
+            url = f"http://127.0.0.1:{address[1]}"
+            await self.told(await cloud(url, connect=0.2), url, "no connection in time")
             for filler in fillers:
                 filler.close()
 
@@ -203,8 +226,9 @@ class TestLost:
         self, cloud: Clouds, answer: Handler
     ) -> None:
         async with upstream(answer) as server:
-            with pytest.raises(Lost, match="Nova broke off"):
+            with pytest.raises(Lost, match="Nova broke off") as caught:
                 await (await cloud(server.url)).send(post(), DEADLINE)
+            assert "127.0.0.1" not in caught.value.message, "it is for callers too"
             assert len(server.heads) == 1, "nothing underneath sent it again"
 
     @pytest.mark.parametrize("answer", [_silence, _drip])
