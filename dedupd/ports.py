@@ -59,6 +59,14 @@ class StoreUnavailable(Unavailable):
     """Whether it may have been carried out, or still be."""
 
 
+class Unreadable(StoreUnavailable):
+    """What stands in a record's place is none, or one of a later dedupd.
+
+    It is not taken for a record that is not there: its request may have been carried out. Whoever
+    reads many passes it over, with a line in the log.
+    """
+
+
 class Store(Protocol):
     """Records, moved only by compare-and-swap.
 

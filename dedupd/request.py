@@ -128,6 +128,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
     """The store's fence (etcd: mod_revision); set by the store alone."""
     vain_since: float | None = None
     """When nothing was found for the first time of what had been sent."""
+    promised: bool = False
+    """Whether somebody was told that it goes on, who was not its claim's first caller: from then on
+    the front that claimed it cannot take it back."""
 
     @property
     def sending(self) -> Attempt:
@@ -160,6 +163,11 @@ def begin_send(record: Record, worker: str, now: float, timeout: float) -> Recor
     )
 
 
+def promise(record: Record) -> Record:
+    """The record when somebody is to be told that it goes on; the write fences its front off."""
+    return msgspec.structs.replace(record, promised=True)
+
+
 def note_existed(record: Record, existed: bool | None) -> Record:
     """The record with what was asked before the first send; written with the next step."""
     return msgspec.structs.replace(record, existed=existed)
@@ -187,6 +195,24 @@ def end_attempt(
     if verdict is not Verdict.ABSENT or record.vain_since is not None:
         return msgspec.structs.replace(record, attempts=attempts)
     return msgspec.structs.replace(record, attempts=attempts, vain_since=now)
+
+
+def with_attempt(record: Record, attempt: Attempt) -> Record:
+    """The record with its latest attempt as ``attempt`` has it."""
+    return msgspec.structs.replace(record, attempts=(*record.attempts[:-1], attempt))
+
+
+def is_in_doubt(record: Record, sent: Record) -> bool:
+    """Whether nobody has decided yet what became of ``sent``'s latest attempt.
+
+    ``record`` stands, ``sent`` is what its sender knew: nothing was sent since, of the same life,
+    and what was sent is awaited or unknown.
+    """
+    if record.birth != sent.birth or record.state not in (State.SENDING, State.UNKNOWN):
+        return False
+    last, own = record.sending, sent.sending
+    same = (last.worker, last.started_at) == (own.worker, own.started_at)
+    return same and last.verdict in (Verdict.SENDING, Verdict.AMBIGUOUS)
 
 
 def take_over(record: Record, worker: str) -> Record:

@@ -16,7 +16,7 @@ from functools import cached_property
 from oslo_log import log
 from starlette.types import Receive, Scope, Send
 
-from dedupd import fingerprint, ssh_key, token
+from dedupd import fingerprint, request, ssh_key, token
 from dedupd.api import answers, prefer
 from dedupd.api import question as questions
 from dedupd.api.admission import Admission
@@ -250,15 +250,16 @@ class Visit:
         """Make certain that nobody withdraws a request which a caller is told goes on.
 
         The front that claimed it does so where the broker does not confirm. A write fences that
-        off; it may also cost a worker its turn, so the request is published once more.
+        off, the first time; it may also cost a worker its turn, so the request is published once
+        more.
 
         Raises:
             Unavailable: it was withdrawn already.
         """
-        if self._first or record.state is not State.QUEUED:
+        if self._first or record.promised or record.state is not State.QUEUED:
             return
         front = self._front
-        if await front.store.swap(record, record) is None:
+        if await front.store.swap(record, request.promise(record)) is None:
             standing = (await front.store.read([record.id])).get(record.id)
             if standing is None or standing.record.birth != record.birth:
                 raise self._gone()

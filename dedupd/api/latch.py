@@ -10,7 +10,7 @@ from oslo_log import log
 
 from dedupd.errors import Unavailable
 from dedupd.metrics import Metrics
-from dedupd.ports import Store, Stored, StoreUnavailable
+from dedupd.ports import Store, Stored, StoreUnavailable, Unreadable
 
 LOG = log.getLogger(__name__)
 
@@ -98,12 +98,27 @@ class Latch:
                 LOG.warning("Waiting callers were not looked after: %s", error)
 
     async def _look(self, ids: list[str]) -> None:
-        """Wake those whose request has ended, or is gone: nobody tells of a withdrawal."""
-        standing = await self._store.read(ids)
+        """Wake those whose request has ended, or is gone: nobody tells of a withdrawal.
+
+        One that cannot be read is passed over, and only that one.
+        """
+        try:
+            standing = await self._store.read(ids)
+        except Unreadable as error:
+            await self._look_apart(ids, error)
+            return
         for id_ in ids:
             stored = standing.get(id_)
             if stored is None or not stored.record.state.awaited:
                 self._wake(id_, stored)
+
+    async def _look_apart(self, ids: list[str], error: Unreadable) -> None:
+        middle = len(ids) // 2
+        if not middle:
+            LOG.warning("%s: whoever waits for it is not looked after: %s", ids[0], error)
+            return
+        await self._look(ids[:middle])
+        await self._look(ids[middle:])
 
     def _wake(self, request_id: str, end: Stored | None) -> None:
         for waiter in self._waiters.get(request_id, ()):

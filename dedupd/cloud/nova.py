@@ -33,6 +33,10 @@ _ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """What aiohttp would add where it is missing: with its Accept-Encoding an answer would be kept
 that nobody can read, and its Content-Type is one that Nova refuses."""
 
+MAX_ANSWER_BYTES = 1024 * 1024
+"""The longest answer to a POST that is taken in: what the store can surely keep beside a record.
+Nova's longest are some kilobytes."""
+
 PAUSED_SECONDS = 0.5
 """A deadline that is noticed later than this has passed while the process was paused."""
 
@@ -196,7 +200,7 @@ class Nova:
             allow_redirects=False,
             timeout=self._limits,
         ) as response:
-            body = await response.read()
+            body = await (_kept(response) if call.method == "POST" else response.read())
             return Answer(response.status, response.raw_headers, body)
 
 
@@ -216,3 +220,18 @@ def _lost(error: aiohttp.ClientError | OSError) -> Lost:
     """Of what is no HTTP aiohttp tells the URL as well, which is not for callers."""
     said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
     return Lost(f"Nova broke off: {type(error).__name__} {said}".rstrip())
+
+
+async def _kept(response: aiohttp.ClientResponse) -> bytes:
+    """The body of what is kept.
+
+    Raises:
+        Lost: it is longer than any that can be.
+    """
+    length, pieces = 0, list[bytes]()
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        length += len(piece)
+        if length > MAX_ANSWER_BYTES:
+            raise Lost(f"Nova's answer is longer than {MAX_ANSWER_BYTES} bytes: it is not kept.")
+    return b"".join(pieces)

@@ -238,7 +238,7 @@ class ThreadLink(Link):
     def _take(self, patience: float | None) -> list[Command]:
         """What has gathered; where nothing has, it is waited for."""
         commands = self._commands
-        if len(commands) < BATCH:
+        if not commands:  # the bell does not ring again for those that were left
             self._bell.wait(patience)
         return [commands.popleft() for _ in range(min(len(commands), BATCH))]
 

@@ -39,7 +39,7 @@ import msgspec
 from oslo_log import log
 
 from dedupd.deflate import Deflate
-from dedupd.ports import Stored, StoreUnavailable
+from dedupd.ports import Stored, Unreadable
 from dedupd.request import Record, State
 
 LOG = log.getLogger(__name__)
@@ -62,13 +62,6 @@ class Head(NamedTuple):
     token: bytes
     record: Record
     result: bytes | None = None
-
-
-class Unreadable(StoreUnavailable):
-    """What stands at a record's key is no head, or one of a later dedupd.
-
-    It is not taken for a record that is not there: its request may have been carried out.
-    """
 
 
 class Place(NamedTuple):

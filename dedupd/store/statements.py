@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from sqlite3 import Cursor
 
 import msgspec
+from oslo_log import log
 
 from dedupd.errors import NotFound
-from dedupd.ports import Query, Stored
+from dedupd.ports import Query, Stored, Unreadable
 from dedupd.request import Record
+
+LOG = log.getLogger(__name__)
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -67,7 +70,7 @@ FORGET = "DELETE FROM requests WHERE id = ? AND version = ? AND birth = ?"
 
 # states up to 2 are pending; left to itself, SQLite may go through all records for them
 PENDING = """
-SELECT record, version FROM requests INDEXED BY requests_pending WHERE state <= 2
+SELECT id, record, version FROM requests INDEXED BY requests_pending WHERE state <= 2
 ORDER BY place LIMIT ?
 """
 
@@ -77,7 +80,7 @@ GROUP BY project_id
 """
 
 OVERDUE = """
-SELECT record, version FROM requests WHERE expires_at <= ? ORDER BY expires_at, place LIMIT ?
+SELECT id, record, version FROM requests WHERE expires_at <= ? ORDER BY expires_at, place LIMIT ?
 """
 
 REGISTER = "INSERT OR REPLACE INTO workers (id, host, pid, lease_until) VALUES (?, ?, ?, ?)"
@@ -113,18 +116,39 @@ def swap(*, by_worker: bool, of_gone: bool) -> str:
 
 
 def read(cursor: Cursor, ids: Iterable[str]) -> dict[str, Stored]:
-    """The records with these ids, whole, each by a statement of its own."""
+    """The records with these ids, whole, each by a statement of its own.
+
+    Raises:
+        Unreadable: one of them.
+    """
     found: dict[str, Stored] = {}
     for id_ in ids:
         for record, version, payload, result in cursor.execute(READ, (id_,)):
-            found[id_] = Stored(stamped(_decode(record), version), payload, result)
+            found[id_] = Stored(_record(id_, record, version), payload, result)
     return found
 
 
 def records(cursor: Cursor, statement: str, values: Sequence[object]) -> list[Record]:
-    """What a statement that selects (record, version) finds."""
-    rows = cursor.execute(statement, values).fetchall()
-    return [stamped(_decode(record), version) for record, version in rows]
+    """What a statement that selects (id, record, version) finds, and can be read."""
+    return list(_readable(cursor.execute(statement, values).fetchall()))
+
+
+def _readable(rows: Iterable[tuple[str, bytes, int]]) -> Iterator[Record]:
+    for row in rows:
+        try:
+            yield _record(*row)
+        except Unreadable as error:
+            LOG.error("%s", error)
+
+
+def _record(id_: str, value: bytes, version: int) -> Record:
+    try:
+        return stamped(_decode(value), version)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Unreadable(
+            f"SQLite: what is stored of {id_} is not one of dedupd's records: {error}. Its request "
+            "may have been carried out (docs/operations.md, 'At three in the morning')."
+        ) from None
 
 
 def find(cursor: Cursor, query: Query) -> list[Record]:
@@ -148,7 +172,8 @@ def find(cursor: Cursor, query: Query) -> list[Record]:
         table = "requests INDEXED BY requests_pending"
         conditions.append("state <= 2")
     where = " AND ".join(conditions)
-    statement = f"SELECT record, version FROM {table} WHERE {where} ORDER BY place DESC LIMIT ?"  # noqa: S608 # values are bound
+    chosen = f"SELECT id, record, version FROM {table} WHERE {where}"  # noqa: S608 # values are bound
+    statement = f"{chosen} ORDER BY place DESC LIMIT ?"
     return records(cursor, statement, (*values, query.limit))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from dedupd.exchange import Answer
 from dedupd.metrics import Metrics
 from dedupd.outcome import Outcome, Retry
 from dedupd.policy import Policy
-from dedupd.ports import Cloud, Lost, NotSent, Store
+from dedupd.ports import Cloud, Lost, NotSent, Store, StoreUnavailable
 from dedupd.request import State, Verdict
 from dedupd.seal import Keys
 from dedupd.sealed import seal_answer
@@ -85,9 +86,9 @@ class Limits:
 
 
 def _resend_wait(state: tenacity.RetryCallState) -> float:
-    """What Nova asked for, else the policy."""
+    """The policy's pause; longer where Nova asked for that. It may ask for none (RFC 9110)."""
     found = state.outcome.result() if state.outcome else ENDED
-    return found.pause if found.pause is not None else policies.RESEND_WAIT(state)
+    return max(found.pause or 0.0, policies.RESEND_WAIT(state))
 
 
 RESENDING = Policy(
@@ -205,11 +206,13 @@ class Executor:
 
         Where the lease runs short between the write and the send, the record stays SENDING and
         is reconciled like that of a dead worker.
+
+        Raises:
+            StoreUnavailable: nothing was written, or nobody can tell.
         """
         self.under_way.add(job.record.id)
         if not await self._lease.renewed():
-            LOG.warning("%s: not sent, the lease is not kept alive", job.record.id)
-            return ENDED
+            raise StoreUnavailable("It was not sent: the worker's lease is not kept alive.")
         sending = request.begin_send(
             job.record,
             self._lease.worker_id,
@@ -253,13 +256,34 @@ class Executor:
         if job.probe is not None and made:
             resource = job.probe.resource(job.errand, answer)
             answer = job.probe.complete(job.errand, answer)
-        if await self.finish(job, answer, resource) or not made:
+        if await self.finish(job, answer, resource):
+            return
+        if await self._finish_late(job, answer, resource) or not made:
             return
         LOG.warning("%s: another worker moved the record while this one sent", job.record.id)
         if resource is None:
             await self.compensation.overtaken(job)
         else:
             await self.compensation.undo(job, resource)
+
+    async def _finish_late(
+        self, job: Job, answer: Answer, resource: request.Resource | None
+    ) -> bool:
+        """Commit it although another worker has the request, if that one has decided nothing yet.
+
+        It may have taken over what a living worker had sent, whose lease ended while the store was
+        away. False: something was decided, or sent, since.
+        """
+        verdict = job.record.sending
+        while True:
+            found = await policies.COMMIT.repeat(self._store.read, [job.record.id])
+            standing = found[job.record.id].record if found else None
+            if standing is None or not request.is_in_doubt(standing, job.record):
+                return False
+            job.advance(request.with_attempt(standing, verdict))
+            if await self.finish(job, answer, resource):
+                LOG.info("%s: answered after others had taken it over", job.record.id)
+                return True
 
     async def _without_effect(self, job: Job, answer: Answer, retry: Retry) -> Next:
         """Again if that can help and there is time, else released with this answer."""
@@ -268,7 +292,10 @@ class Executor:
         again = retry is Retry.ALWAYS or (retry is Retry.IF_ASKED and pause is not None)
         queued = request.requeue(job.record, self._lease.worker_id, now + self._limits.retry)
         until = queued.retry_until or now
-        if again and now + (pause or 0.0) < until:
+        again = again and now + (pause or 0.0) < until
+        if job.record.retry_until is None or not again:
+            _tell(job, answer, "tried again" if again else "released")
+        if again:
             written = await commit(self._store, job.record, queued)
             if written is None:
                 return ENDED
@@ -291,6 +318,14 @@ class Executor:
         if written is not None:
             self._metrics.ended.labels(State.RELEASED.label).inc()
         return written is not None
+
+
+def _tell(job: Job, answer: Answer, end: str) -> None:
+    """Say what had no effect, once for each request and once when it is released."""
+    last = job.record.attempts[-1:]
+    reason = (last[0].detail if last else "") or f"Nova answered {answer.status}"
+    level = logging.WARNING if answer.status >= 500 else logging.INFO
+    LOG.log(level, "%s: no effect, %s: %s", job.record.id, end, reason)
 
 
 _VERDICTS = {

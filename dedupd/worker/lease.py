@@ -79,15 +79,19 @@ class Lease:
         """Whether enough of the lease is left to begin a send."""
         return self._until - self._clock() >= SEND_MARGIN * self._seconds
 
+    def has_ended(self) -> bool:
+        """Whether nothing is left of it, as far as is known here."""
+        return self._clock() >= self._until
+
     async def renewed(self) -> bool:
-        """Wait until enough of the lease is left to begin a send, at most for its length.
+        """Wait until enough of the lease is left to begin a send, at most for half of its length.
 
         It runs short for a moment where the process was paused, or is very busy.
         """
         if not self.may_send():
             self._prolonged.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout(self._seconds / 2):
                     await self._prolonged.wait()
         return self.may_send()
 

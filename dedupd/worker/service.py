@@ -23,7 +23,7 @@ from dedupd.worker.sweeper import Sweeper
 LOG = log.getLogger(__name__)
 
 HAND_BACK_SECONDS = 1.0
-"""How long a message is kept where the store does not say what it is about."""
+"""How long a message is kept that cannot be acted on, since the store is away."""
 
 REPUBLISH_SECONDS = 15.0
 """Seconds after which a record that is still queued is published again."""
@@ -139,11 +139,16 @@ class WorkerService:
             LOG.warning("The lease was not given up and ends by itself: %s", error)
 
     def _deliver(self, delivery: Delivery) -> None:
-        """Take one message; an id that is in hand already is a repeated hint."""
+        """Take one message; an id that is in hand already is a repeated hint.
+
+        Where the lease has ended, so that nothing could be sent, it is for others.
+        """
         if delivery.id in self._in_hand:
             delivery.acknowledge()
-            return
-        self._start(delivery.id, self._take(delivery))
+        elif self._lease.has_ended():
+            _hand_back_later(delivery)
+        else:
+            self._start(delivery.id, self._take(delivery))
 
     def _start(self, request_id: str, work: Coroutine[Any, Any, None]) -> None:
         if request_id in self._in_hand:
@@ -170,8 +175,7 @@ class WorkerService:
             delivery.hand_back()
             raise
         except StoreUnavailable:
-            loop = asyncio.get_running_loop()
-            loop.call_later(HAND_BACK_SECONDS, delivery.hand_back)
+            _hand_back_later(delivery)
             raise
         except BaseException:
             delivery.acknowledge()
@@ -232,6 +236,10 @@ class WorkerService:
             stored = (await self._store.read([record.id])).get(record.id)
             if stored is not None and stored.record.state is State.UNKNOWN:
                 await self._reconciler.revisit(self._opener.open(stored))
+
+
+def _hand_back_later(delivery: Delivery) -> None:
+    asyncio.get_running_loop().call_later(HAND_BACK_SECONDS, delivery.hand_back)
 
 
 def _report(request_id: str, task: asyncio.Task[None]) -> None:

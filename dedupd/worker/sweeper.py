@@ -167,20 +167,19 @@ class Sweeper:
         await self._publish(lost)
 
     def _has_no_message(self, record: Record) -> bool:
-        """Whether it was never published, as far as is known: once, to be published at once.
+        """Whether it came back into the queue without a message: once, to be published at once.
 
-        That is what is older than this process, and what was sent before. That came back into
-        the queue without a message, from an operator or a worker that died.
+        That is what was sent before: from an operator, or a worker that died.
         """
-        returned = record.created_at < self._started or bool(record.attempts)
-        if returned and (record.id, record.state) not in self._visits:
+        if record.attempts and (record.id, record.state) not in self._visits:
             self._visit(record)
             return True
         return False
 
     def _is_due(self, record: Record) -> bool:
-        """Whether the broker may have lost it."""
-        return self._is_ripe(record, (self.republish_seconds,))
+        """Whether the broker may have lost it; at once where that was before this process began."""
+        older = record.created_at < self._started and (record.id, record.state) not in self._visits
+        return older or self._is_ripe(record, (self.republish_seconds,))
 
     def _due(self, record: Record, pauses: tuple[float, ...]) -> bool:
         """Whether the next pause has passed; the one after that begins then."""

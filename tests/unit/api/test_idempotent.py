@@ -939,6 +939,16 @@ class TestAway:
         assert len(site.servers()) == 1
         await crew.kill()
 
+    async def test_that_it_goes_on_is_noted_and_published_once(
+        self, site: Site, front: FrontDesk
+    ) -> None:
+        """In a backlog, each caller asks again and again."""
+        for _ in range(5):
+            reply = await front.post(headers=[("Prefer", "respond-async")])
+            assert reply.status == 202
+        assert (only(site).promised, only(site).version) == (True, 2)
+        assert len(site.broker.waiting) == 2
+
     async def test_what_was_withdrawn_is_not_said_to_go_on(self, site: Site, opened: Open) -> None:
         class Withdrawn(MemoryQueue):
             """Never asked: there is nothing to publish any more."""

@@ -12,7 +12,7 @@ from dedupd import request
 from dedupd.api.latch import POLL_SECONDS, Latch
 from dedupd.errors import Unavailable
 from dedupd.metrics import Metrics
-from dedupd.ports import Stored
+from dedupd.ports import Stored, Unreadable
 from dedupd.request import Record
 from tests.unit.site import Site
 
@@ -142,6 +142,30 @@ async def test_the_poll_goes_on_when_the_store_was_away(
         assert "Waiting callers were not looked after" in caplog.text
         site.store.away = False
         await waiter
+
+
+async def test_the_poll_passes_over_what_cannot_be_read_and_nothing_else(
+    site: Site, latch: Latch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A later dedupd has written it, say."""
+    site.store._completions._listeners.clear()
+    records = [await site.claimed(client_token=f"t{number}") for number in range(7)]
+    foreign, read = records[3], site.store.read
+
+    async def reading(ids: Sequence[str]) -> dict[str, Stored]:
+        if foreign.id in ids:
+            raise Unreadable("not one of dedupd's records")
+        return await read(ids)
+
+    monkeypatch.setattr(site.store, "read", reading)
+    with ExitStack() as stack:
+        waiters = [stack.enter_context(latch.watch(record.id)) for record in records]
+        for record in records:
+            await ended(site, record)
+        others = waiters[:3] + waiters[4:]
+        await asyncio.gather(*others)
+        assert not waiters[3].done()
+    assert f"{foreign.id}: whoever waits for it is not looked after" in caplog.text
 
 
 async def test_it_polls_in_portions(

@@ -16,7 +16,7 @@ from aiohttp.client_proto import ResponseHandler
 
 from dedupd.api.passthrough import open_upstream
 from dedupd.cloud import nova as nova_module
-from dedupd.cloud.nova import Connector, Nova
+from dedupd.cloud.nova import MAX_ANSWER_BYTES, Connector, Nova
 from dedupd.exchange import Answer, Call, Headers
 from dedupd.ports import Lost, NotSent
 from tests.engines.ports import free_port
@@ -56,6 +56,32 @@ class TestExchange:
             answer = await (await cloud(server.url)).send(post(), DEADLINE)
         assert (answer.status, answer.body) == (202, b"ok")
         assert answer.headers == ((b"Content-Length", b"2"), (b"X-A", b"1"), (b"x-a", b"2"))
+
+    @pytest.mark.parametrize("chunked", [True, False])
+    @pytest.mark.parametrize("longer", [True, False])
+    async def test_an_answer_that_no_store_keeps_is_lost(
+        self, cloud: Clouds, chunked: bool, longer: bool
+    ) -> None:
+        """Else it would be committed in vain for ever."""
+        body = bytes(MAX_ANSWER_BYTES + longer)
+        pieces = [b"HTTP/1.1 202 Accepted\r\nContent-Length: %d\r\n\r\n" % len(body), body]
+        if chunked:
+            head = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n"
+            pieces = [head, b"%x\r\n" % len(body), body, b"\r\n0\r\n\r\n"]
+        async with upstream(b"".join(pieces)) as server:
+            sending = (await cloud(server.url)).send(post(), DEADLINE)
+            if longer:
+                with pytest.raises(Lost, match="longer than 1048576 bytes"):
+                    await sending
+            else:
+                assert (await sending).body == body
+
+    async def test_what_is_only_looked_at_may_be_longer(self, cloud: Clouds) -> None:
+        body = bytes(2 * MAX_ANSWER_BYTES)
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        async with upstream(answer) as server:
+            look = Call("GET", "/v2.1/servers/detail", (HOST,))
+            assert (await (await cloud(server.url)).send(look, DEADLINE)).body == body
 
     async def test_target_and_body_go_out_as_they_are(self, cloud: Clouds) -> None:
         target = "/v2.1//%73ervers?b=%2F&a=1&a=+&x"

@@ -164,6 +164,25 @@ async def test_what_has_gathered_is_carried_out_at_once(link: type[Link]) -> Non
     await queue.close()
 
 
+class Impassive(Broker):
+    """Answers all at once, and shows nothing to the outside: RabbitMQ's during an alarm."""
+
+    patience = DEADLINE
+
+    def _publish(self, _notice: Any, reply: Reply | None) -> None:
+        self._answer(reply)
+
+
+@pytest.mark.parametrize("number", [BATCH, BATCH + 1, 2 * BATCH - 1, 3 * BATCH + 10])
+async def test_however_many_are_commanded_at_once_none_waits_for_the_next(number: int) -> None:
+    link = ThreadLink(lambda: Impassive("memory://", "x", private_memory()), lambda _: None)
+    await link.submit(Broker.greet, None)
+    replies = [link.submit(Broker.publish, (request_id(one), None)) for one in range(number)]
+    async with asyncio.timeout(DEADLINE / 2):
+        await asyncio.gather(*replies)
+    await link.stop()
+
+
 async def test_inline_does_not_connect_again_for_what_comes_after_the_end() -> None:
     transport = private_memory()
     brokers: list[Broker] = []

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dedupd import request
-from dedupd.ports import Query, Stored, StoreUnavailable, Worker
+from dedupd.ports import Query, Stored, StoreUnavailable, Unreadable, Worker
 from dedupd.request import Record, State
 from dedupd.store import statements
 from dedupd.store.group import Full
@@ -350,3 +350,29 @@ class TestContents:
             assert connection.execute("SELECT payload, result FROM requests").fetchall() == [
                 (None, b"answer")
             ]
+
+
+class TestUnreadable:
+    """What a later dedupd has written, or any other hand."""
+
+    @pytest.fixture
+    async def foreign(self, store: SqliteStore) -> Record:
+        records = [await claimed(store, number) for number in range(3)]
+        cut = "UPDATE requests SET record = substr(record, 1, 20) WHERE id = ?"
+        writer(store).execute(cut, (records[1].id,))
+        return records[1]
+
+    async def test_it_is_passed_over_by_whoever_reads_many(
+        self, store: SqliteStore, foreign: Record, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert len(await store.pending(10)) == 2
+        assert len(await store.find(Query())) == 2
+        assert f"what is stored of {foreign.id} is not one of dedupd's records" in caplog.text
+
+    async def test_it_is_not_taken_for_one_that_is_not_there(
+        self, store: SqliteStore, foreign: Record
+    ) -> None:
+        with pytest.raises(Unreadable, match=foreign.id):
+            await store.read([foreign.id])
+        with pytest.raises(Unreadable, match=foreign.id):
+            await store.claim(make_record(1), PAYLOAD)

@@ -12,7 +12,7 @@ import pytest
 
 from dedupd import request
 from dedupd.exchange import Answer, Call
-from dedupd.ports import Lost, NotSent
+from dedupd.ports import Lost, NotSent, StoreUnavailable
 from dedupd.request import Record, State, Verdict
 from dedupd.seal import Keys
 from dedupd.sim.faults import Rule
@@ -42,6 +42,9 @@ IMPORT = {
         "AAAAC3NzaC1lZDI1NTE5AAAAINJtbNlJ9nTq4QfXGwQHnKqP5Lk3b0Y6rn0bM4Wqk1mS",
     }
 }
+QUICK_SECONDS = 15.0
+"""Within this a healthy worker has done what another one could not: without a sweep."""
+
 SLOW = Rule(fault="delay-after", method="POST", seconds=25)
 """Nova needs longer than a lease lasts, and less than it may."""
 
@@ -757,3 +760,31 @@ class TestTrouble:
         await asyncio.sleep(60)
         assert most == MAX_REVISITS
         assert not site.cloud.posts()
+
+
+class CutOff(TroubledStore):
+    """The site's store as a worker sees it whose way to it is gone while ``away``."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site.clock)
+        self.__dict__ |= {**site.store.__dict__, "away": False}
+
+    def _check(self) -> None:
+        if self.away:
+            raise StoreUnavailable("The store is away.")
+
+
+async def test_what_a_worker_without_its_store_is_given_goes_to_another(site: Site) -> None:
+    store = CutOff(site)
+    cut_off, healthy = await site.started(store=store), await site.started()
+    store.away = True
+    await asyncio.sleep(2 * LEASE_SECONDS)
+    assert not cut_off.service.consuming
+    began = site.clock()
+    records = [await site.submitted(client_token=f"t{number}") for number in range(40)]
+    for record in records:
+        await site.until_state(record, State.DONE)
+    assert site.clock() - began < QUICK_SECONDS
+    assert len(site.cloud.posts()) == 40
+    await cut_off.kill()
+    await healthy.kill()
