@@ -17,7 +17,8 @@ MAX_SEEDS = 600
 FOCUS = {
     "no fencing on finish": Theme.OVERTAKEN,
     "a send without a look at the lease": Theme.OVERTAKEN,
-    "compensating without checking the mark": Theme.OVERTAKEN,
+    "compensating what the record names": Theme.OVERTAKEN,
+    "compensating without checking the mark": Theme.OUTSLEPT,
     "the settle time begins before the doubt": Theme.OVERTAKEN,
     "ignoring pagination": Theme.NAMESAKES,
     "a look overtakes what waits": Theme.NAMESAKES,

@@ -15,6 +15,7 @@ class Theme(enum.StrEnum):
     ANYTHING = "anything"
     NAMESAKES = "namesakes"
     OVERTAKEN = "overtaken"
+    OUTSLEPT = "outslept"
     AFTERWARDS = "afterwards"
     MOVED_ON = "moved on"
     ASKED_IN_VAIN = "asked in vain"
@@ -113,6 +114,26 @@ THEMES: Mapping[Theme, Emphasis] = {
         haste=8.0,
         preexisting=0.6,
         pause_exponent=0.4,
+        quiet=(24.0, 34.0),
+        lasts=40.0,
+    ),
+    # A worker sleeps right behind its first byte until others have looked in vain, since the mark
+    # was taken away meanwhile, and have sent again.
+    Theme.OUTSLEPT: Emphasis(
+        share=0.03,
+        kinds={"server by tag": 1.0},
+        factors={
+            Fault.SEND_PAUSE: 6.0,
+            Fault.SEND_KEPT: 1.0,
+            Fault.WORKER_PAUSE: 0.5,
+            Fault.LEASE_ENDED: 0.5,
+        },
+        others=0.3,
+        workers=(2, 2, 3),
+        requests=(1, 2),
+        meddles=1.0,
+        haste=30.0,
+        pause_exponent=0.2,
         quiet=(24.0, 34.0),
         lasts=40.0,
     ),
