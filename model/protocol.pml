@@ -24,6 +24,9 @@
 #define UNBOUNDED_PAUSE
 #define NOTHING_MORE_FAILS
 #endif
+#ifdef COMPENSATE_PENDING               /* else others find what was made, and never send again */
+#define UNBOUNDED_PAUSE
+#endif
 #define SENDS (FAULTS + 1)              /* every send but the first needs a fault */
 
 /* ---- what is where ---------------------------------------------------------------------------------------- */
@@ -264,16 +267,23 @@ wait:                                           /* outcome.py */
 	OR_CRASH
 	fi;
 
+/* Others have it, and have neither decided nor sent anything since: executor._finish_late. */
+#ifdef LATE_ANSWER_WINS
+#define UNDECIDED (state == sending || state == unknown)
+#else
+#define UNDECIDED ((state == sending || state == unknown) && sent == sends)
+#endif
+
 commit_success:
 	if
-	:: atomic { MAY_COMMIT(me) -> finish(me, success, sent); goto idle }
-	:: atomic { !MAY_COMMIT(me) -> goto compensate }
+	:: atomic { MAY_COMMIT(me) || UNDECIDED -> finish(me, success, sent); goto idle }
+	:: atomic { !MAY_COMMIT(me) && !UNDECIDED -> goto compensate }
 	fi;
 
 commit_failure:
 	if
-	:: atomic { MAY_COMMIT(me) -> finish(me, failure, 0); goto idle }
-	:: atomic { !MAY_COMMIT(me) -> goto idle }
+	:: atomic { MAY_COMMIT(me) || UNDECIDED -> finish(me, failure, 0); goto idle }
+	:: atomic { !MAY_COMMIT(me) && !UNDECIDED -> goto idle }
 	fi;
 
 without_effect:

@@ -46,6 +46,9 @@ DEFECTS = (
     Variant("SEND_BEFORE_WRITE", "one_effect", "the request is sent before the record says so"),
     Variant("UNFENCED_BEGIN", "one_effect", "SENDING is written without comparing the version"),
     Variant("UNFENCED_COMMIT", "true_failure", "an answer is written without comparing"),
+    Variant(
+        "LATE_ANSWER_WINS", "true_failure", "a late answer counts though it was sent again since"
+    ),
     Variant("EARLY_LOOK", "one_effect", "a look counts before the settle time has passed"),
     Variant("BLIND_RESEND", "no_blind_send", "an ambiguous answer is sent again without a look"),
     Variant("AMBIGUOUS_IS_FAILURE", "true_failure", "an ambiguous answer is kept as a failure"),
@@ -53,7 +56,9 @@ DEFECTS = (
     Variant(
         "COMPENSATE_NAMED", "true_success", "a worker that lost the race deletes what is named"
     ),
-    Variant("COMPENSATE_PENDING", "true_success", "it deletes while others still look for it"),
+    Variant(
+        "COMPENSATE_PENDING", "true_success", "it deletes while others still look for it", faults=3
+    ),
     Variant(
         "OVERTAKEN_IS_LEFT",
         "one_survivor",
