@@ -27,7 +27,7 @@ from dedupd.conf import (
     values,
     worker,
 )
-from dedupd.conf.unknown import each_file, sections, warn_of_unknown
+from dedupd.conf.unknown import each_file, sections
 from dedupd.conf.values import StoreUrl
 from dedupd.errors import ConfigError
 
@@ -76,7 +76,7 @@ def load(
     defaults: Mapping[str, str] | None = None,
     overrides: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Read and check the configuration. An option that is not known is warned of, not refused.
+    """Read and check the configuration. Options that are not known are left alone: ``unknown``.
 
     What wins, from the strongest: overrides, environment (``OS_NOVA__ENDPOINT``), files (the last
     one), defaults given here, the options' own.
@@ -105,7 +105,6 @@ def load(
         _check_all(conf)  # once more: only now are the plugins' options known
     except cfg.Error as error:
         raise ConfigError(f"{str(error).rstrip('.')}. Correct the configuration.") from None
-    warn_of_unknown(conf)
     return settings
 
 

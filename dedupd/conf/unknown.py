@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
@@ -12,30 +11,23 @@ from oslo_config import cfg
 
 from dedupd.conf import keystone
 
-LOG = logging.getLogger(__name__)
-
 _OF_LIBRARIES = ("cache", "oslo_")
 """Beginnings of the groups whose options a library registers only when it is used."""
 
 
-def warn_of_unknown(conf: cfg.ConfigOpts) -> None:
-    """Log a warning for every option or group in files or environment that is not known.
+def found(conf: cfg.ConfigOpts) -> Iterator[str]:
+    """A complaint for every option or group that is not known; it names the file or the variable.
 
     They are not refused, so that one file can serve two releases.
     """
-    for complaint in found(conf):
-        LOG.warning("%s; it has no effect", complaint)
-
-
-def found(conf: cfg.ConfigOpts) -> Iterator[str]:
-    """A complaint for each of them, which names the file or the variable."""
     known = _known(conf)
     for path in files(conf):
         for group, names in sections(path).items():
             if not group.startswith(_skipped(conf)):
                 for complaint in _complaints(group, names, known):
-                    yield f"{path}: {complaint}"
-    yield from filter(None, environment(conf).values())
+                    yield f"{path}: {complaint}; it has no effect"
+    for complaint in filter(None, environment(conf).values()):
+        yield f"{complaint}; it has no effect"
 
 
 def _skipped(conf: cfg.ConfigOpts) -> tuple[str, ...]:

@@ -40,6 +40,18 @@ def open_once(settings: QueueSettings) -> Queue:
     return KombuQueue(Cluster(settings).connect, ThreadLink, DEADLINE_SECONDS)
 
 
+def check_heal(settings: QueueSettings) -> None:
+    """Make sure that a queue which serves nobody could be mended (``queue.mute``); blocks.
+
+    Raises:
+        QueueUnavailable, ConfigError: the broker does not tell, or does not permit it.
+    """
+    if settings.url.scheme is not QueueScheme.MEMORY:
+        from dedupd.queue.cluster import Cluster
+
+        Cluster(settings).check_heal()
+
+
 def _memory(name: str) -> Queue:
     from dedupd.queue.broker import Broker, private_memory
     from dedupd.queue.kombu import KombuQueue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import ssl
 from collections import deque
+from functools import partial
 from typing import Any
 
 from dedupd.conf.queue import QueueSettings
@@ -14,7 +15,7 @@ from dedupd.errors import ConfigError, DedupdError
 from dedupd.ports import QueueUnavailable
 from dedupd.queue.amqp import AmqpBroker, dead_letters
 from dedupd.queue.broker import make_connection
-from dedupd.queue.mute import BEAT_SECONDS, delete_mute
+from dedupd.queue.mute import BEAT_SECONDS, check_lock, delete_mute
 from dedupd.queue.policies import CONNECT_SECONDS
 
 
@@ -50,13 +51,27 @@ class Cluster:
     def heal(self) -> None:
         """Delete what is mute of the queue and its queue of dead letters; see ``mute``."""
         broker, name = self._brokers[0], self._settings.name
+        names = (dead_letters(name), name)
+        delete_mute(partial(self._look_at, broker), str(broker), self._lock, names)
 
-        def connect(seconds: float) -> Any:
-            timeouts = {"read_timeout": seconds, "write_timeout": seconds}
-            login = self._login(broker) | {"transport_options": timeouts}
-            return make_connection(broker.host, port=broker.port, heartbeat=BEAT_SECONDS, **login)
+    def check_heal(self) -> None:
+        """Make sure that the first broker permits ``heal``; blocks.
 
-        delete_mute(connect, str(broker), f"{name}.healer", (dead_letters(name), name))
+        Raises:
+            QueueUnavailable, ConfigError: it does not tell, or does not permit it.
+        """
+        broker = self._brokers[0]
+        check_lock(partial(self._look_at, broker), str(broker), self._lock)
+
+    @property
+    def _lock(self) -> str:
+        return f"{self._settings.name}.healer"
+
+    def _look_at(self, broker: Address, seconds: float) -> Any:
+        """A connection that waits so many seconds for each answer."""
+        timeouts = {"read_timeout": seconds, "write_timeout": seconds}
+        login = self._login(broker) | {"transport_options": timeouts}
+        return make_connection(broker.host, port=broker.port, heartbeat=BEAT_SECONDS, **login)
 
     def _connect_to(self, broker: Address) -> AmqpBroker:
         settings, login = self._settings, self._login(broker)

@@ -67,6 +67,16 @@ def delete_mute(connect: Connect, place: str, lock: str, names: Iterable[str]) -
         LOG.warning("The queue was not looked at: %s", error)
 
 
+def check_lock(connect: Connect, place: str, lock: str) -> None:
+    """Make sure that the broker permits the lock; it is let go of at once.
+
+    Raises:
+        QueueUnavailable, ConfigError: the broker does not tell, or does not permit it.
+    """
+    with explained(place), _held(connect, lock):
+        pass
+
+
 @contextmanager
 def _held(connect: Connect, lock: str) -> Iterator[bool]:
     """Whether the lock is ours until the end of the block: RabbitMQ gives it to one connection.

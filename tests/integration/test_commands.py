@@ -174,6 +174,9 @@ def test_list_is_newest_first_and_filtered(client: Client) -> None:
     assert listed("--marker", ids[0]) == ids[1:]
     assert listed("--state", "done", "--state", "queued") == ids
     assert listed("--state", "queued") == []
+    told = client.command("list", "--project", client.project, "--limit", "2").stderr
+    assert told == f"There are more: --marker {ids[1]} shows the next.\n"
+    assert client.command("list", "--project", client.project, "--limit", "3").stderr == ""
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "value", "yaml"])

@@ -344,6 +344,22 @@ async def test_check_says_of_which_queue_only_the_name_is_left(
     assert (await local.queue(settings))[0] is Result.OK
 
 
+async def test_check_warns_of_a_permission_that_only_healing_needs(
+    broker: RabbitMQ, name: str, tmp_path: Path
+) -> None:
+    settings = configured(broker.url, name, tmp_path)
+    permit = ("set_permissions", "--vhost", "/", USER)
+    without = (rf"^{name}(\.dead)?$", ".*", ".*")
+    await asyncio.to_thread(broker.control, *permit, *without)
+    try:
+        result, detail = await local.queue(settings)
+    finally:
+        await asyncio.to_thread(broker.control, *permit, ".*", ".*", ".*")
+    assert result is Result.WARNING
+    assert f"{name}.healer" in detail
+    assert "grant the permission" in detail
+
+
 async def test_check_leaves_what_waits_as_it_is(
     broker: RabbitMQ, name: str, tmp_path: Path
 ) -> None:

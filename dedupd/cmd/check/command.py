@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +82,6 @@ class Check(Lister):
         return 0
 
     def _lines(self, overrides: dict[str, str]) -> list[Line]:
-        logging.getLogger(unknown.__name__).setLevel(logging.ERROR)  # they have their line here
         try:
             settings = self._load(overrides)
         except ConfigError as error:
@@ -114,7 +112,7 @@ class Check(Lister):
 
 def configuration(settings: Settings) -> Line:
     """Where it comes from, what in it is not known, and whether logs can go where it says."""
-    complaints = [f"{complaint}; it has no effect" for complaint in unknown.found(settings.options)]
+    complaints = [*unknown.found(settings.options)]
     result = Result.WARNING if complaints else Result.OK
     try:
         logs.check(settings.options)

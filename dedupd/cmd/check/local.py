@@ -66,7 +66,14 @@ async def queue(settings: Settings) -> Finding:
         gives = await _gives(opened)
     finally:
         await opened.close()
-    return ok(f"{settings.queue.url}, {waiting} waiting") if gives else failed(_mute(settings))
+    if not gives:
+        return failed(_mute(settings))
+    found = f"{settings.queue.url}, {waiting} waiting"
+    try:
+        await asyncio.to_thread(queues.check_heal, settings.queue)
+    except ConfigError as error:
+        return warning(f"{found}. Should it ever serve nobody, it is not mended: {error.message}")
+    return ok(found)
 
 
 async def _gives(opened: Queue) -> bool:

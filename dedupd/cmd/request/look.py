@@ -25,7 +25,7 @@ _STATES = {state.label: state for state in State}
 
 
 class List(Lister):
-    """List requests, the newest first."""
+    """List requests, the newest first; on stderr it says where the list goes on."""
 
     app: Dedupd
 
@@ -59,14 +59,17 @@ class List(Lister):
             project_id=parsed_args.project,
             states=frozenset(_STATES[label] for label in parsed_args.state),
             marker=parsed_args.marker,
-            limit=parsed_args.limit,
+            limit=parsed_args.limit + 1,
         )
 
         async def read(desk: Desk) -> list[Record]:
             return await desk.store.find(query)
 
         records = at_desk(self.app, parsed_args, read)
-        return cells.COLUMNS, [cells.row(record) for record in records]
+        shown = records[: parsed_args.limit]
+        if len(records) > len(shown):
+            self.app.stderr.write(f"There are more: --marker {shown[-1].id} shows the next.\n")
+        return cells.COLUMNS, [cells.row(record) for record in shown]
 
 
 class Show(AboutOne, ShowOne):

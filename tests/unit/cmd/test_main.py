@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,15 @@ def test_an_error_after_logging_was_set_up_is_said_once(tmp_path: Path) -> None:
     ended = without_a_database(tmp_path)
     assert ended.returncode == 1
     assert ended.stderr.count(NO_DATABASE) == 1
+
+
+@pytest.mark.parametrize("command", ["standalone", "request list", "check"])
+def test_an_option_that_nothing_reads_is_named_once(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "dedupd.conf"
+    path.write_text("[api]\nhold_secnds = 1\n")
+    ended = without_a_database(tmp_path, f"--config-file={path}", command=command.split())
+    told = "[api] hold_secnds is not a known option, did you mean hold_seconds?"
+    assert (ended.stdout + ended.stderr).count(told) == 1
 
 
 def test_a_file_for_the_log_is_used(tmp_path: Path) -> None:
@@ -56,14 +67,16 @@ def test_who_is_interrupted_while_it_starts_says_no_more_than_that(
     assert main.main([]) == 130
 
 
-def without_a_database(directory: Path, *options: object) -> subprocess.CompletedProcess[str]:
-    """`dedupd standalone` on a file that is none, until it has given up."""
+def without_a_database(
+    directory: Path, *options: object, command: Sequence[str] = ("standalone",)
+) -> subprocess.CompletedProcess[str]:
+    """A `dedupd` command on a file that is no database, until it has given up."""
     (directory / "records.db").write_text("no database")
     seal.create(directory / "seal.keys")
     program = Path(sys.executable).with_name("dedupd")
-    state = ["--listen", "127.0.0.1:0", "--state-path", directory]
     return subprocess.run(
-        [str(part) for part in (program, *options, "standalone", *state)],
+        [str(part) for part in (program, *options, *command, "--state-path", directory)],
+        env=os.environ | {"OS_API__LISTEN": "127.0.0.1:0"},
         capture_output=True,
         text=True,
         timeout=SECONDS,
