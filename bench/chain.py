@@ -1,12 +1,13 @@
 """The whole chain on one machine: fronts, workers, etcd, RabbitMQ, the stub and the load generator.
 
 First one front and one worker: new tokens from 256 connections and from one, then replays. Then the
-same with two of each. The CPU of every process is counted, so that what a machine of more cores
-gives can be reckoned.
+same with two of each. One connection alone is measured for the bare chain as well (``bench.bare``).
+The CPU of every process is counted, so that what a machine of more cores gives can be reckoned.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from bench.cell import Cell, Measurement
-from bench.processes import Service, Services, effects, profiled
+from bench.processes import Service, Services, effects, free_port, profiled
 from bench.site import Site
 
 PROCESSES = ("front", "worker", "etcd", "RabbitMQ", "stub", "load")
+ENGINES = ("etcd", "RabbitMQ")
 DIRECT = Cell("post", 1)
 
 
@@ -39,10 +41,11 @@ class Step:
         return f"{self.cell.mode}, {self.cell.connections} connections"
 
 
+ALONE = Step(Cell("new-token", 1), each=1, share=0.25)
 STEPS = (
     Step(Cell("new-token", 256), each=1),
     Step(Cell("new-token", 64), each=1, share=0.25),
-    Step(Cell("new-token", 1), each=1, share=0.25),
+    ALONE,
     Step(Cell("replay", 64), each=1, share=0.25),
     Step(Cell("new-token", 256), each=2, share=0.5),
     Step(Cell("replay", 64), each=2, share=0.25),
@@ -74,6 +77,23 @@ class Chain:
         """The stub by itself, from one connection."""
         return DIRECT.load([self.stub.url], [], min(3.0, self.seconds))
 
+    def bare(self) -> Measurement:
+        """The bare chain on the same engines, from one connection; for as long as dedupd's."""
+        with Services(self.site.directory) as services:
+            worker, front = (self._start_bare(services, role) for role in ("worker", "front"))
+            engines = {pid: kind for pid, kind in self.site.processes.items() if kind in ENGINES}
+            processes = {front.pid: "front", worker.pid: "worker", self.stub.pid: "stub"} | engines
+            measured = ALONE.cell.load([front.url], list(processes), self.seconds * ALONE.share)
+        measured["mode"] = "the bare parts"
+        measured["cpu"] = by_kind(processes, measured)
+        return measured | {"surplus": 0, "each": 1}
+
+    def _start_bare(self, services: Services, role: str) -> Service:
+        port = free_port()
+        command = [sys.executable, "-m", "bench.bare", role, "--port", str(port)]
+        command += ["--etcd", self.site.etcd.endpoints[0], "--amqp", self.site.broker.url]
+        return services.listening(f"bare-{role}", port, *command, "--nova", self.stub.url)
+
 
 def by_kind(processes: dict[int, str], measured: Measurement) -> dict[str, float]:
     """CPU microseconds per request of each kind of process."""
@@ -96,6 +116,8 @@ def chain(
         for step in STEPS:
             shown.update(task, description=f"{step.name}, {step.each} of each")
             rows.append(running.measure(step))
+            if step is ALONE:
+                rows.append(running.bare())
             shown.advance(task)
         if profile is not None:
             shown.update(task, description="profiles")

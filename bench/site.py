@@ -54,7 +54,7 @@ class Site:
     ) -> None:
         directory.mkdir()
         self._services = services
-        self._directory = directory
+        self.directory = directory
         self.etcd = EtcdServer(directory / "etcd")
         services.enter_context(self.etcd)
         (directory / "rabbitmq").mkdir()
@@ -110,10 +110,10 @@ class Site:
     def _start(self, kind: str, number: int) -> Service:
         port = free_port()
         listen = "[api]\nlisten" if kind == "api" else "[worker]\nhealth_listen"
-        config = self._directory / f"{kind}-{number}.conf"
+        config = self.directory / f"{kind}-{number}.conf"
         config.write_text(f"{listen} = 127.0.0.1:{port}\n")
         command = [DEDUPD, f"--config-file={self._config}", f"--config-file={config}", kind]
-        name = f"{self._directory.name}-{kind}-{number}"
+        name = f"{self.directory.name}-{kind}-{number}"
         service = self._services.listening(name, port, *command)
         until_ready(service)
         return service
