@@ -133,11 +133,12 @@ class Ledger:
         """A caller who came at ``began`` was told that a request goes on; ``record`` stands for it.
 
         Where none stands, or only one that was claimed since, the one that was accepted may have
-        been released meanwhile, and a later claim be withdrawn.
+        been released or forgotten meanwhile, and a later claim be withdrawn.
         """
         life = self.lives.get((request_id, record.birth)) if record else None
-        released = self.released.get(request_id, -1.0) >= began
-        if released and (life is None or life.when >= began):
+        ends = [forget.when for forget in self.forgets.get(request_id, ())]
+        ended = max([self.released.get(request_id, -1.0), *ends]) >= began
+        if ended and (life is None or life.when >= began):
             return
         if life is None and request_id in self.forgets:
             return
