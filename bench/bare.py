@@ -5,7 +5,8 @@
 The front writes a key to etcd, publishes its name to a quorum queue, and waits for the watch to
 bring the last write. The worker writes the key, POSTs, and writes it once more. That is the order
 of dedupd's promises, three durable writes one after the other, with no records, no seals, no
-compare-and-swaps, no deadlines and no threads: the yardstick for how long one request takes alone.
+compare-and-swaps, no deadlines and no threads but gRPC's: the yardstick for how long one request
+takes alone.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ class Engines:
         self.channel.queue_declare(QUEUE, durable=True, auto_delete=False, arguments=arguments)
 
     def listen(self) -> None:
-        """From now on the loop reads what RabbitMQ sends: nothing may wait for its answers."""
+        """From now on the loop reads what RabbitMQ sends: nothing may wait for its answers.
+
+        It makes the socket non-blocking, so that reading ends where there is nothing left.
+        """
         asyncio.get_running_loop().add_reader(self._amqp.sock.fileno(), self._drain)
 
     def _drain(self) -> None:
@@ -84,7 +88,7 @@ class Front:
         if self._engines is None:
             self._engines = Engines(self._options)
             self._engines.listen()
-            self._watching = asyncio.create_task(self._watch(self._engines.etcd))
+            await self._begin_to_watch(self._engines.etcd)
         await read(receive)
         name = str(next(self._numbers)).encode()
         ended = self._waiting[name] = asyncio.get_running_loop().create_future()
@@ -94,10 +98,14 @@ class Front:
         await send({"type": "http.response.start", "status": 202, "headers": []})
         await send({"type": "http.response.body", "body": VALUE})
 
-    async def _watch(self, etcd: Any) -> None:
+    async def _begin_to_watch(self, etcd: Any) -> None:
         create = rpc.WatchCreateRequest(key=WATCHED, range_end=WATCHED[:-1] + b"0")
         call = rpc.WatchStub(etcd).Watch()
         await call.write(rpc.WatchRequest(create_request=create))
+        await call.read()  # that it has begun
+        self._watching = asyncio.create_task(self._watch(call))
+
+    async def _watch(self, call: Any) -> None:
         async for answer in call:
             for event in answer.events:
                 self._waiting.pop(event.kv.key.removeprefix(WATCHED)).set_result(None)

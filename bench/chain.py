@@ -65,11 +65,14 @@ class Chain:
         while len(self.site.fronts) < step.each:
             self.site.add("worker")
             self.site.add("api")
+        return self._load(step, self.site.urls, self.site.processes) | {"each": step.each}
+
+    def _load(self, step: Step, urls: list[str], processes: dict[int, str]) -> Measurement:
+        """One step on whatever listens at these URLs; the CPU of these processes and the stub."""
         before = effects(self.stub)
-        processes = self.site.processes | {self.stub.pid: "stub"}
-        measured = step.cell.load(self.site.urls, list(processes), self.seconds * step.share)
+        processes = processes | {self.stub.pid: "stub"}
+        measured = step.cell.load(urls, list(processes), self.seconds * step.share)
         measured["surplus"] = effects(self.stub) - before - measured["effects"]
-        measured["each"] = step.each
         measured["cpu"] = by_kind(processes, measured)
         return measured
 
@@ -82,11 +85,9 @@ class Chain:
         with Services(self.site.directory) as services:
             worker, front = (self._start_bare(services, role) for role in ("worker", "front"))
             engines = {pid: kind for pid, kind in self.site.processes.items() if kind in ENGINES}
-            processes = {front.pid: "front", worker.pid: "worker", self.stub.pid: "stub"} | engines
-            measured = ALONE.cell.load([front.url], list(processes), self.seconds * ALONE.share)
-        measured["mode"] = "the bare parts"
-        measured["cpu"] = by_kind(processes, measured)
-        return measured | {"surplus": 0, "each": 1}
+            processes = {front.pid: "front", worker.pid: "worker"} | engines
+            measured = self._load(ALONE, [front.url], processes)
+        return measured | {"mode": "the bare parts", "each": 1}
 
     def _start_bare(self, services: Services, role: str) -> Service:
         port = free_port()

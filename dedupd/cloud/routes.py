@@ -39,12 +39,15 @@ class Route(msgspec.Struct, frozen=True):
 SERVERS = "servers"
 KEYPAIRS = "keypairs"
 
+_SERVERS = "/(servers|os-volumes_boot)"
+"""Nova serves both with the same code (nova/api/openstack/compute/volumes_boot.py)."""
+
 ROUTES: tuple[Route, ...] = (
-    Route("server create", re.compile("/servers"), SERVERS, ("server.adminPass",)),
+    Route("server create", re.compile(_SERVERS), SERVERS, ("server.adminPass",)),
     Route("keypair create", re.compile("/os-keypairs"), KEYPAIRS, ("keypair.private_key",), True),
     Route(
         "server action",
-        re.compile("/servers/[^/]+/action"),
+        re.compile(f"{_SERVERS}/[^/]+/action"),
         secrets=("adminPass", "server.adminPass", "console.url"),
     ),
     Route(

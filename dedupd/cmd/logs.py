@@ -9,10 +9,8 @@ from pathlib import Path
 from oslo_config import cfg
 from oslo_log import log
 
-from dedupd.conf import unknown, values
+from dedupd.conf import values
 from dedupd.errors import ConfigError
-
-LOG = log.getLogger(__name__)
 
 _PRODUCT = "dedupd"
 _FILE = "dedupd.log"
@@ -45,12 +43,6 @@ def set_up(options: cfg.ConfigOpts) -> None:
             f"[DEFAULT] logging cannot be set up as it is configured: {error}. Correct those "
             "options, or take them out to log to stderr."
         ) from None
-
-
-def warn_of_unknown(options: cfg.ConfigOpts) -> None:
-    """Say which options nothing reads: for every command that goes by the configuration."""
-    for complaint in unknown.found(options):
-        LOG.warning("%s", complaint)
 
 
 def check(options: cfg.ConfigOpts) -> None:

@@ -11,10 +11,13 @@ from typing import Any
 
 from cliff.app import App
 from cliff.commandmanager import CommandManager
+from oslo_log import log
 
 from dedupd import __version__, conf
-from dedupd.conf import Settings
+from dedupd.conf import Settings, unknown
 from dedupd.errors import DedupdError
+
+LOG = log.getLogger(__name__)
 
 DESCRIPTION = (
     "dedupd stands in front of Nova: a POST with X-Client-Token is carried out exactly once, "
@@ -36,6 +39,7 @@ class Dedupd(App):
             command_manager=CommandManager("dedupd.commands"),
             deferred_help=True,
         )
+        self._warned = False
 
     def build_option_parser(
         self,
@@ -105,6 +109,13 @@ class Dedupd(App):
             defaults=defaults,
             overrides={**(overrides or {}), **log_file},
         )
+
+    def warn_of_unknown(self, settings: Settings) -> None:
+        """Name the options that nothing reads, where logs go by now: once for each command."""
+        if not self._warned:
+            self._warned = True
+            for complaint in unknown.found(settings.options):
+                LOG.warning("%s", complaint)
 
 
 def _not_bare(record: logging.LogRecord) -> bool:

@@ -53,7 +53,7 @@ class Api(Command):
         """Serve until SIGTERM or SIGINT."""
         settings = _shared(self.app.settings())
         logs.set_up(settings.options)
-        logs.warn_of_unknown(settings.options)
+        self.app.warn_of_unknown(settings)
         keys = wiring.load_keys(settings, create=False)
         if settings.api.workers == 1:
             uvloop.run(_serve(settings, keys, settings.api.listen))
@@ -75,7 +75,7 @@ class Worker(Command):
         """Work until SIGTERM or SIGINT."""
         settings = _shared(self.app.settings())
         logs.set_up(settings.options)
-        logs.warn_of_unknown(settings.options)
+        self.app.warn_of_unknown(settings)
         uvloop.run(_work(settings, wiring.load_keys(settings, create=False)))
         return 0
 

@@ -72,7 +72,7 @@ class Standalone(Command):
             defaults = {"nova.endpoint": simulated.url, "auth.strategy": "noauth"}
         settings = self.app.settings(defaults=defaults, overrides=overrides)
         logs.set_up(settings.options)
-        logs.warn_of_unknown(settings.options)
+        self.app.warn_of_unknown(settings)
         uvloop.run(_serve(settings, simulated))
         return 0
 

@@ -55,13 +55,19 @@ class Cluster:
         delete_mute(partial(self._look_at, broker), str(broker), self._lock, names)
 
     def check_heal(self) -> None:
-        """Make sure that the first broker permits ``heal``; blocks.
+        """Make sure that the first broker which can be reached permits ``heal``; blocks.
 
         Raises:
-            QueueUnavailable, ConfigError: it does not tell, or does not permit it.
+            QueueUnavailable: none can be.
+            ConfigError: it does not permit it.
         """
-        broker = self._brokers[0]
-        check_lock(partial(self._look_at, broker), str(broker), self._lock)
+        failures: list[str] = []
+        for broker in self._brokers:
+            try:
+                return check_lock(partial(self._look_at, broker), str(broker), self._lock)
+            except QueueUnavailable as error:
+                failures.append(error.message)
+        raise QueueUnavailable(" ".join(failures))
 
     @property
     def _lock(self) -> str:

@@ -58,6 +58,13 @@ class Compensation:
         self._settle = settle
         self._retry = retry
 
+    async def see_to(self, job: Job) -> None:
+        """Undo what was made for a request that others have moved: ``undo`` or ``overtaken``."""
+        if job.made is None:
+            await self.overtaken(job)
+        else:
+            await self.undo(job, job.made)
+
     async def undo(self, job: Job, resource: Resource) -> None:
         """Delete what an answer says that we made, where nobody will ever name it."""
         if job.probe is None:

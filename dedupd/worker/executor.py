@@ -43,6 +43,8 @@ class Step(enum.Enum):
     ENDED = "ended"
     AGAIN = "again"
     RECONCILE = "reconcile"
+    OVERTAKEN = "overtaken"
+    """Others have moved the record; what this worker made, ``Job.made``, is to be seen to."""
     READ = "read"
     """It is not as it was claimed: nothing was sent, and what stands there must be read."""
 
@@ -68,6 +70,7 @@ IN_VAIN = _bad_gateway("Nova gave no final answer however often it was sent, and
 
 ENDED = Next(Step.ENDED)
 RECONCILE = Next(Step.RECONCILE)
+OVERTAKEN = Next(Step.OVERTAKEN)
 READ = Next(Step.READ)
 
 
@@ -130,7 +133,8 @@ class Executor:
 
         Returns:
             ENDED: it is done, released, or in other hands. RECONCILE: it is SENDING and ours, and
-            nobody can tell what happened. READ: only for one that was not read. Never AGAIN.
+            nobody can tell what happened. OVERTAKEN: in other hands, after it was sent from here.
+            READ: only for one that was not read. Never AGAIN.
         """
         found = await self._send_once(job)
         if found.step is not Step.AGAIN:
@@ -180,8 +184,7 @@ class Executor:
             job.failure = answer if told else None
             return RECONCILE
         if ruling.outcome is Outcome.DEFINITE:
-            await self._settle(job, answer)
-            return ENDED
+            return await self._settle(job, answer)
         return await self._without_effect(job, answer, ruling.retry)
 
     async def _may_exist(self, job: Job) -> bool:
@@ -249,22 +252,20 @@ class Executor:
         verdict = _VERDICTS[ruling.outcome]
         return request.end_attempt(job.record, verdict, self._clock(), status=status, detail=detail)
 
-    async def _settle(self, job: Job, answer: Answer) -> None:
-        """Commit a definite answer; where the race is lost, undo what nobody will name."""
+    async def _settle(self, job: Job, answer: Answer) -> Next:
+        """Commit a definite answer; where the race is lost, nobody will name what was made."""
         made = 200 <= answer.status < 300
         resource = None
         if job.probe is not None and made:
             resource = job.probe.resource(job.errand, answer)
             answer = job.probe.complete(job.errand, answer)
         if await self.finish(job, answer, resource):
-            return
+            return ENDED
         if await self._finish_late(job, answer, resource) or not made:
-            return
+            return ENDED
         LOG.warning("%s: another worker moved the record while this one sent", job.record.id)
-        if resource is None:
-            await self.compensation.overtaken(job)
-        else:
-            await self.compensation.undo(job, resource)
+        job.made = resource
+        return OVERTAKEN
 
     async def _finish_late(
         self, job: Job, answer: Answer, resource: request.Resource | None

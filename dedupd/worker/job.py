@@ -12,7 +12,7 @@ from dedupd.cloud.ask import Asker, ServiceUser
 from dedupd.cloud.probes.base import Errand, Probe
 from dedupd.exchange import Answer
 from dedupd.ports import Cloud, Store, Stored, StoreUnavailable
-from dedupd.request import Record
+from dedupd.request import Record, Resource
 from dedupd.seal import Keys
 from dedupd.sealed import open_payload
 from dedupd.worker import policies
@@ -36,6 +36,8 @@ class Job:
     accepted_by: float | None = field(default=None, init=False)
     """By when Nova had surely accepted the connection of what was sent last: something that came
     behind it was answered. None: that is not known."""
+    made: Resource | None = field(default=None, init=False)
+    """What an answer says that this worker made, which the record does not name."""
     failure: Answer | None = field(default=None, init=False)
     """What Nova answered this worker to what it sent last, if that left it in doubt."""
 

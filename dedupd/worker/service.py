@@ -170,7 +170,7 @@ class WorkerService:
         no use to anybody: another one may have the message, after a while.
         """
         try:
-            doubtful = await self._send(delivery)
+            sent = await self._send(delivery)
         except asyncio.CancelledError:
             delivery.hand_back()
             raise
@@ -181,11 +181,11 @@ class WorkerService:
             delivery.acknowledge()
             raise
         delivery.acknowledge()
-        if doubtful is not None:
-            await self._resolve(doubtful)
+        if sent is not None:
+            await self._go_on(*sent)
 
-    async def _send(self, delivery: Delivery) -> Job | None:
-        """Send a queued request; the job where its outcome is in doubt.
+    async def _send(self, delivery: Delivery) -> tuple[Job, Step] | None:
+        """Send a queued request; None: it is none, and nobody's business here.
 
         What is still as it was claimed need not be read first.
         """
@@ -196,14 +196,17 @@ class WorkerService:
                 return None
             job = self._opener.open(stored)
             step = await self._executor.send(job)
-        return job if step is Step.RECONCILE else None
+        return job, step
 
-    async def _resolve(self, job: Job) -> None:
+    async def _go_on(self, job: Job, step: Step) -> None:
         """Reconcile, and send again where that is the decision, until the request has ended."""
-        while (decision := await self._reconciler.decide(job)) is Decision.SEND_AGAIN:
-            if await self._executor.send(job) is Step.ENDED:
-                return
-        if decision is Decision.OVERTAKEN:
+        while step is Step.RECONCILE:
+            decision = await self._reconciler.decide(job)
+            if decision is Decision.SEND_AGAIN:
+                step = await self._executor.send(job)
+            else:
+                step = Step.OVERTAKEN if decision is Decision.OVERTAKEN else Step.ENDED
+        if step is Step.OVERTAKEN:
             self._undo(job)
 
     def _undo(self, job: Job) -> None:
@@ -211,7 +214,7 @@ class WorkerService:
 
         Should whoever moved its record die, this worker may have to take it over.
         """
-        task = asyncio.create_task(self._executor.compensation.overtaken(job))
+        task = asyncio.create_task(self._executor.compensation.see_to(job))
         self._undoing.add(task)
         task.add_done_callback(lambda done: self._undone(job.record.id, done))
 
@@ -228,7 +231,7 @@ class WorkerService:
         ours = await self._reconciler.take_over(record)
         if ours is not None:
             job.advance(ours)
-            await self._resolve(job)
+            await self._go_on(job, Step.RECONCILE)
 
     async def _revisit(self, record: Record) -> None:
         """Look once for an unknown."""

@@ -47,7 +47,8 @@ STYLES = {
 class Check(Lister):
     """Check configuration, keys, records, queue, Keystone and Nova; exit status 1 if one failed.
 
-    It may run beside a server; nothing is changed, but a queue that is not there is declared.
+    It may run beside a server; nothing is changed, but a queue that is not there is declared, and
+    the one that stands for RabbitMQ's repair is there for a moment.
     """
 
     app: Dedupd

@@ -101,7 +101,7 @@ def write_down(settings: Settings, record: Record, deed: str) -> None:
 @asynccontextmanager
 async def _desk(app: Dedupd, arguments: argparse.Namespace) -> AsyncIterator[Desk]:
     settings = configured(app, arguments)
-    logs.warn_of_unknown(settings.options)
+    app.warn_of_unknown(settings)
     _refuse_without_records(settings.store.url)
     keys = wiring.load_keys(settings, create=False)
     store = wiring.open_store(settings, keys, exclusive=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dedupd import seal
+from dedupd import conf, seal
 from dedupd.cmd import main
 
 SECONDS = 60
@@ -30,6 +30,17 @@ def test_an_option_that_nothing_reads_is_named_once(command: str, tmp_path: Path
     ended = without_a_database(tmp_path, f"--config-file={path}", command=command.split())
     told = "[api] hold_secnds is not a known option, did you mean hold_seconds?"
     assert (ended.stdout + ended.stderr).count(told) == 1
+
+
+def test_it_is_named_once_however_often_the_configuration_is_read(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by `request forget`, which looks first, and asks."""
+    monkeypatch.setenv("OS_API__HOLD_SECOND", "1")
+    app = main.Dedupd()
+    for _ in range(2):
+        app.warn_of_unknown(conf.load([], overrides={"auth.strategy": "noauth"}))
+    assert caplog.text.count("OS_API__HOLD_SECOND in the environment is not a known option") == 1
 
 
 def test_a_file_for_the_log_is_used(tmp_path: Path) -> None:

@@ -360,5 +360,6 @@ async def test_what_made_something_and_does_not_say_what_is_looked_for(site: Sit
         """No more."""
 
     site.cloud.before_send = meanwhile
-    assert await crew.executor.send(job) is Step.ENDED
+    assert await crew.executor.send(job) is Step.OVERTAKEN
+    await crew.executor.compensation.see_to(job)
     assert not ids(site)

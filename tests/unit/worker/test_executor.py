@@ -454,6 +454,14 @@ class TestWhatWasThereBefore:
 Move = Callable[[Record], Awaitable[Record | None]]
 
 
+async def sent_and_seen_to(crew: Crew, job: Job) -> Step:
+    """As the service does it."""
+    step = await crew.executor.send(job)
+    if step is Step.OVERTAKEN:
+        await crew.executor.compensation.see_to(job)
+    return step
+
+
 class TestTheRaceForTheCommit:
     """A worker that was stalled while it sent finds that another went on without it."""
 
@@ -465,7 +473,7 @@ class TestTheRaceForTheCommit:
                 await move(await site.record(job.record))
 
         site.cloud.before_send = meanwhile
-        assert await crew.executor.send(job) is Step.ENDED
+        await sent_and_seen_to(crew, job)
         return crew, job.record
 
     def done(self, site: Site, resource: Resource | None, status: int = 202) -> Move:
@@ -497,7 +505,7 @@ class TestTheRaceForTheCommit:
 
         crew, job = await taken_up(site)
         site.cloud.before_send = strip_the_mark
-        assert await crew.executor.send(job) is Step.ENDED
+        assert await sent_and_seen_to(crew, job) is Step.OVERTAKEN
         assert len(site.servers()) == 1
         assert crew.count("dedupd_compensations_total") == 0
 
@@ -516,7 +524,7 @@ class TestTheRaceForTheCommit:
 
         site.store.swap = adopted_by_another  # type: ignore[method-assign]
         crew, job = await taken_up(site)
-        assert await crew.executor.send(job) is Step.ENDED
+        assert await sent_and_seen_to(crew, job) is Step.OVERTAKEN
         assert len(site.servers()) == 1
         assert not site.cloud.of("DELETE")
 
@@ -531,7 +539,7 @@ class TestTheRaceForTheCommit:
                 await site.store.swap(record, again)
 
         site.cloud.before_send = take_over
-        sending = asyncio.create_task(crew.executor.send(job))
+        sending = asyncio.create_task(sent_and_seen_to(crew, job))
         await asyncio.sleep(20)
         assert len(site.servers()) == 1
         assert not sending.done(), "the other may still find what was made"
@@ -541,14 +549,14 @@ class TestTheRaceForTheCommit:
         _, record, sending = await self.taken_over(site)
         [server] = site.servers()
         await self.done(site, Resource("server", server["id"]))(record)
-        assert await sending is Step.ENDED
+        assert await sending is Step.OVERTAKEN
         assert len(site.servers()) == 1
 
     async def test_what_another_does_not_find_is_deleted(self, site: Site) -> None:
         """It had looked before, sends for itself, and is answered."""
         crew, record, sending = await self.taken_over(site)
         await self.done(site, Resource("server", "theirs"))(record)
-        assert await sending is Step.ENDED
+        assert await sending is Step.OVERTAKEN
         assert not site.servers()
         assert crew.count("dedupd_compensations_total") == 1
 
@@ -562,7 +570,7 @@ class TestTheRaceForTheCommit:
     async def test_what_was_released_in_the_end_is_deleted(self, site: Site) -> None:
         """A repeat will be carried out anew: nothing may be left of this one."""
         *_, sending = await self.released(site)
-        assert await sending is Step.ENDED
+        assert await sending is Step.OVERTAKEN
         assert not site.servers()
 
     @pytest.mark.parametrize("adopted", [True, False])
@@ -577,19 +585,19 @@ class TestTheRaceForTheCommit:
         [server] = site.servers()
         name = server["id"] if adopted else "theirs"
         await self.done(site, Resource("server", name))(again)
-        assert await sending is Step.ENDED
+        assert await sending is Step.OVERTAKEN
         assert len(site.servers()) == adopted
 
     async def test_what_an_operator_made_the_store_forget_is_left(self, site: Site) -> None:
         _, record, sending = await self.released(site)
         await site.store.forget(record)
-        assert await sending is Step.ENDED
+        assert await sending is Step.OVERTAKEN
         assert len(site.servers()) == 1
 
     async def test_what_became_unknown_is_left_to_be_adopted(self, site: Site) -> None:
         _, record, sending = await self.taken_over(site)
         await site.store.swap(record, request.give_up(record, "a cell is down"))
-        assert await sending is Step.ENDED
+        assert await sending is Step.OVERTAKEN
         assert len(site.servers()) == 1
 
     async def test_it_does_not_wait_for_ever(
@@ -598,7 +606,7 @@ class TestTheRaceForTheCommit:
         """If the other has died, this very worker may have to take the request over."""
         *_, sending = await self.taken_over(site)
         began = site.clock()
-        assert await sending is Step.ENDED
+        assert await sending is Step.OVERTAKEN
         assert site.clock() - began < LIMITS.settle + LIMITS.retry
         assert len(site.servers()) == 1
         assert "was not deleted" in caplog.text

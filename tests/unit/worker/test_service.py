@@ -406,6 +406,30 @@ class TestDeath:
         assert post.when >= done.attempts[0].send_deadline + LIMITS.settle
         assert len(site.servers()) == 1
 
+    async def test_it_takes_over_what_it_would_undo_if_who_had_moved_it_has_died(
+        self, site: Site, start: Start, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The other had sent it once more; nobody else is there."""
+        await start()
+        record = await site.claimed()
+
+        async def send_again_and_die(call: Call) -> None:
+            if call.method == "POST":
+                standing = site.now(record)
+                again = request.begin_send(standing, "dead", site.clock(), LIMITS.send)
+                assert await site.store.swap(standing, again)
+
+        site.cloud.before_send = send_again_and_die
+        began = site.clock()
+        await site.publish(record.id)
+        done = await site.until_state(record, State.DONE)
+        assert site.clock() - began < 2 * SWEEP_SECONDS + LIMITS.settle
+        await asyncio.sleep(LIMITS.settle + LIMITS.retry)
+        [server] = site.servers()
+        assert done.resource is not None
+        assert done.resource.id == server["id"]
+        assert "was not deleted" not in caplog.text
+
     async def test_a_suspended_worker_wakes_up_to_find_its_work_done(
         self, site: Site, start: Start
     ) -> None:
