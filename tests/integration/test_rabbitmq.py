@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import sys
 import threading
@@ -20,7 +21,7 @@ from dedupd.cmd.check.line import Result
 from dedupd.conf import Settings
 from dedupd.errors import ConfigError
 from dedupd.ports import Queue, QueueUnavailable
-from dedupd.queue import amqp, cluster
+from dedupd.queue import amqp
 from dedupd.queue.amqp import AmqpBroker
 from dedupd.queue.broker import Broker
 from dedupd.queue.cluster import Cluster
@@ -364,7 +365,7 @@ async def test_check_passes_over_a_broker_that_is_away(
     broker: RabbitMQ, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever is tried first."""
-    monkeypatch.setattr(cluster.random, "sample", lambda brokers, _: list(brokers))
+    monkeypatch.setattr(random, "sample", lambda brokers, _: list(brokers))
     url = broker.url.replace("127.0.0.1", f"127.0.0.1:{free_port()},127.0.0.1")
     result, detail = await local.queue(configured(url, name, tmp_path))
     assert result is Result.OK, detail
