@@ -114,7 +114,7 @@ class Torment:
             silence=silence(answered, began, ended),
             mishaps=struck,
             answers=len(answered),
-            unknown=sum(found[0].unknown for found in fleet.answers.values()),
+            unknown=sum(found[-1].unknown for found in fleet.answers.values()),
             verdict=verdict,
             evidence=evidence(verdict, self.site, self.nova, self.directory),
         )

@@ -96,6 +96,18 @@ def test_who_was_told_otherwise_was_told_something_differing() -> None:
     assert Wrong.DIFFERING in judged(SERVER, [named("s1"), named("s2")], effect(SERVER, "s1"))
 
 
+def test_nobody_can_tell_may_be_told_until_there_is_an_answer_and_not_after_it() -> None:
+    told = answer({"image_id": "i1"})
+    made = effect(SNAPSHOT, "i1")
+    assert judged(SNAPSHOT, [UNKNOWN, told, told], made) == {}
+    assert judged(SNAPSHOT, [told, UNKNOWN, told], made) == {}, "told at the same time"
+    assert judged(SNAPSHOT, [told, UNKNOWN], made) == {Wrong.DIFFERING: 1}
+    assert judged(SNAPSHOT, [UNKNOWN, told, answer({"image_id": "i2"})], made) == {
+        Wrong.DIFFERING: 1
+    }
+    assert judged(SERVER, [UNKNOWN, named("s1")], effect(SERVER, "s1")) == {Wrong.LOST: 1}
+
+
 @pytest.mark.parametrize(
     "told",
     [

@@ -105,15 +105,20 @@ def wrong(fleet: Fleet, effects: Effects, keypairs: dict[str, str]) -> Iterator[
 def wrong_of(
     order: Order, answers: list[Answer], effects: Effects, keypairs: dict[str, str]
 ) -> Iterator[tuple[Wrong, str]]:
-    """What is wrong with one order."""
+    """What is wrong with one order.
+
+    That nobody can tell is no answer yet: Nova's own may still come to a worker that others took
+    for dead, and counts then. Once it was told, it is what everybody is told.
+    """
     for name in order.names:
         made, left = effects.made(order.kind, name), effects.left(order.kind, name)
         if left > 1:
             yield Wrong.DUPLICATES, f"{name} was made {made} times, {left} are left"
-    if len(set(answers)) > 1:
-        yield Wrong.DIFFERING, f"{set(answers)}"
-    answer = answers[0]
-    if answer.unknown and order.probed:
+    told = [answer for answer in answers if not answer.unknown]
+    if len(set(told)) > 1 or (told and answers[-1].unknown):
+        yield Wrong.DIFFERING, f"{answers}"
+    answer = told[0] if told else answers[0]
+    if len(told) < len(answers) and order.probed:
         yield Wrong.LOST, "unknown, though there is a probe for it"
     missing = [name for name in order.names if not effects.left(order.kind, name)]
     if missing and not answer.unknown:

@@ -27,7 +27,6 @@ def create(
     version = more.pop("version", "2.96")
     token = more.pop("token", "$member")
     beside = more.pop("beside", {})
-    path = more.pop("path", "/servers")
     wish = {"name": name, "imageRef": "$image", "flavorRef": "1"} | more
     if version not in ("2.1", "2.26"):
         wish.setdefault("networks", "none")
@@ -35,7 +34,7 @@ def create(
     kept = {keep: at} if keep else {}
     waiting = f"${keep}" if keep and settle else ""
     body = {"server": wish, **beside}
-    return Step("POST", path, body, token, version, keep=kept, settle=waiting)
+    return Step("POST", "/servers", body, token, version, keep=kept, settle=waiting)
 
 
 def act(server: str, body: Any, settle: bool = True, **more: Any) -> Step:
@@ -181,9 +180,6 @@ CREATES = [
     create("volume", "booted", imageRef="", block_device_mapping_v2=[VOLUME]),
     get("/servers/$booted"),
     get("/servers/$booted", version="2.1"),
-    create("other path", "other", path="/os-volumes_boot"),
-    Step("POST", "/os-volumes_boot/$other/action", {"lock": None}),
-    Step("DELETE", "/servers/$other", settle="$other"),
     create("zone", "zoned", availability_zone="nova"),
     get("/servers/detail?name=zone"),
     create("port", "ported", networks=[{"port": "$port"}]),

@@ -106,7 +106,6 @@ SERVER_KINDS: Mapping[str, Kind] = {
     "latest": Kind("latest"),
     "/v2": Kind(path="/v2/servers"),
     "project in the path": Kind("2.96", f"/v2.1/{PROJECT}/servers"),
-    "by its other path": Kind("2.96", "/v2.1/os-volumes_boot"),
     "three, 2.1": Kind("2.1", more={"min_count": 3}, effects=3),
     "three, 2.96": Kind("2.96", more={"min_count": 3}, effects=3),
     "reservation, 2.1": Kind("2.1", more={"return_reservation_id": True}),

@@ -32,8 +32,6 @@ ROUTES: dict[tuple[str, str], tuple[Handler, tuple[int, int]]] = {
     ("PUT", "servers/*"): (servers.update, _ALWAYS),
     ("DELETE", "servers/*"): (servers.delete, _ALWAYS),
     ("POST", "servers/*/action"): (server_actions.act, _ALWAYS),
-    ("POST", "os-volumes_boot"): (server_create.create, _ALWAYS),
-    ("POST", "os-volumes_boot/*/action"): (server_actions.act, _ALWAYS),
     ("GET", "servers/*/tags"): (server_parts.tags, _WITH_TAGS),
     ("PUT", "servers/*/tags"): (server_parts.set_tags, _WITH_TAGS),
     ("GET", "servers/*/tags/*"): (server_parts.tag, _WITH_TAGS),
