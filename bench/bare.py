@@ -104,9 +104,11 @@ class Front:
         await call.write(rpc.WatchRequest(create_request=create))
         await call.read()  # that it has begun
         self._watching = asyncio.create_task(self._watch(call))
+        # Without it every caller would wait for ever: broken connections are counted as errors.
+        self._watching.add_done_callback(lambda _: os._exit(1))
 
     async def _watch(self, call: Any) -> None:
-        async for answer in call:
+        while (answer := await call.read()) is not aio.EOF:
             for event in answer.events:
                 self._waiting.pop(event.kv.key.removeprefix(WATCHED)).set_result(None)
 
