@@ -50,6 +50,9 @@ CALLER = "9f2d8f6a6c3b4e0fb1a2c3d4e5f60718:6f70656e737461636b20342065766572"
 """User and project, as long as Keystone's ids are."""
 
 SEEDING_SECONDS = 600.0
+PATIENCE_SECONDS = 60.0
+"""For how long the last answers are waited for; an answer that never comes ends the run."""
+
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -172,7 +175,11 @@ async def drive(
     connections: int,
     seconds: float,
 ) -> tuple[Tally, float]:
-    """Runs for that long, or until the requests are used up; returns the tally and the time."""
+    """Runs for that long, or until the requests are used up; returns the tally and the time.
+
+    Raises:
+        TimeoutError: answers do not come.
+    """
     tally = Tally()
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
@@ -182,7 +189,8 @@ async def drive(
         ].done
         for address in itertools.islice(itertools.cycle(addresses), connections)
     ]
-    await asyncio.gather(*callers)
+    async with asyncio.timeout(seconds + PATIENCE_SECONDS):
+        await asyncio.gather(*callers)
     return tally, time.perf_counter() - began
 
 
