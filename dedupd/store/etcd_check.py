@@ -131,26 +131,41 @@ async def refuse_full(cluster: Cluster) -> None:
 async def claim_prefix(cluster: Cluster, key: bytes, identity: str, *, create: bool) -> None:
     """Make sure that the prefix is this identity key's; take it if it is nobody's and ``create``.
 
+    One that is there already is only read, which etcd also does when it is full.
+
     Raises:
         ConfigError: it is another one's, or of another layout.
         NoRecords: it is nobody's.
         StoreUnavailable: no answer in time.
     """
     ours = Meta(LAYOUT, identity)
-    request = etcd_requests.transaction(
-        [etcd_requests.is_absent(key)],
-        [etcd_requests.put(key, msgspec.json.encode(ours))] if create else [],
-        [etcd_requests.get(key)],
-    )
-    answer, _ = await cluster.ask("KV", "Txn", etcd_requests.message(request))
-    if not answer.succeeded:
-        [pair] = answer.responses[0].response_range.kvs
-        _compare(ours, pair.key.decode(), pair.value)
-    elif not create:
+    if await _is_there(cluster, key, ours, []):
+        return
+    if not create:
         raise NoRecords(
             f"[store] prefix: {cluster.subject} has no records of dedupd below it (no key "
             f"{key.decode()}); start dedupd once, or name the prefix that it uses."
         )
+    await _is_there(cluster, key, ours, [etcd_requests.put(key, msgspec.json.encode(ours))])
+
+
+async def _is_there(
+    cluster: Cluster, key: bytes, ours: Meta, otherwise: list[etcd_requests.Operation]
+) -> bool:
+    """Whether somebody had taken the prefix; where nobody had, ``otherwise`` is done.
+
+    Raises:
+        ConfigError: it is another one's, or of another layout.
+    """
+    request = etcd_requests.transaction(
+        [etcd_requests.is_absent(key)], otherwise, [etcd_requests.get(key)]
+    )
+    answer, _ = await cluster.ask("KV", "Txn", etcd_requests.message(request))
+    if answer.succeeded:
+        return False
+    [pair] = answer.responses[0].response_range.kvs
+    _compare(ours, pair.key.decode(), pair.value)
+    return True
 
 
 def _compare(ours: Meta, name: str, value: bytes) -> None:

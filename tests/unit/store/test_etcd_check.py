@@ -205,6 +205,20 @@ class TestQuota:
                 await store.claim(first, b"")
             await store.close()
 
+    async def test_a_full_etcd_is_opened_by_who_used_it_before(self, tmp_path: Path) -> None:
+        tiny = ("--quota-backend-bytes", "16777216")
+        with EtcdServer(tmp_path, arguments=tiny) as server:
+            for _ in range(2):
+                store = EtcdStore(Cluster(server.endpoints), prefix="/d/", identity_check=IDENTITY)
+                await store.open()
+                with pytest.raises(StoreUnavailable, match="database space exceeded"):
+                    await self.fill(store)
+                assert await store.pending(1)
+                await store.close()
+            stranger = EtcdStore(Cluster(server.endpoints), prefix="/e/", identity_check=IDENTITY)
+            with pytest.raises(StoreUnavailable, match="database space exceeded"):
+                await stranger.open()
+
     async def fill(self, store: EtcdStore) -> None:
         for number in range(40):
             await store.claim(make_record(number), bytes(1_000_000))
