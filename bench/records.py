@@ -137,7 +137,7 @@ def stored(
     """Measures one dedupd for each number of records, in turns."""
     with Services(directory) as services:
         filling = Filling(services, services.stub().url, console)
-        running = {number: HOLDERS[part](filling, number) for number in numbers}
+        running = {number: HOLDERS[part](filling, number) for number in {*numbers}}
         started = {number: memory(holder.pids[0]) for number, holder in running.items()}
         measured: dict[tuple[int, str], list[Measurement]] = {}
         for turn in range(rounds):
