@@ -124,7 +124,7 @@ async def refuse_full(cluster: Cluster) -> None:
     if any(alarm.alarm == rpc.NOSPACE for alarm in answer.alarms):
         raise StoreUnavailable(
             f"{cluster.subject} is full (alarm NOSPACE) and refuses every write. Make room and "
-            "lift the alarm (docs/operations.md, 'etcd is full'); until then restart nothing."
+            "lift the alarm (docs/operations.md, 'etcd is full'); until then restart no worker."
         )
 
 
