@@ -24,6 +24,7 @@ from dedupd.ports import Depth, Query, Stored, StoreUnavailable, Worker
 from dedupd.request import Record
 from dedupd.store import etcd_check, etcd_keys, etcd_quota, etcd_requests
 from dedupd.store.etcd_cluster import OPERATION_SECONDS, Cluster, Refused
+from dedupd.store.etcd_fence import Fence
 from dedupd.store.etcd_keys import Head, Keys
 from dedupd.store.etcd_leases import Leases
 from dedupd.store.etcd_listing import Listing
@@ -67,7 +68,8 @@ class EtcdStore:
         self._identity_check = identity_check
         self._create = create
         self._known_bad = known_bad
-        self._writes = GroupCommit(cluster, WRITES, OPERATION_SECONDS)
+        self._fence = Fence(cluster, self._keys)
+        self._writes = GroupCommit(cluster, WRITES, OPERATION_SECONDS, self._fence.condemn)
         self._reads = GroupCommit(cluster, READS, OPERATION_SECONDS)
         self._ranges = Ranges(cluster)
         self._leases = Leases(cluster, self._keys, self._ranges, clock)
@@ -103,10 +105,15 @@ class EtcdStore:
         """See ``Store.claim``."""
         standing: Stored | None = None
         doubtful = False
+        tried = b""
         while True:
-            transaction = self._claiming(record, payload, standing)
             try:
+                fence = await self._fence.standing()
+                transaction = self._claiming(record, payload, standing, fence)
                 part = await self._writes.run(record.id, transaction)
+                doubtful |= part.doubtful
+                if part.doubtful:
+                    await self._fence.clear()
             except Refused as refusal:
                 refusal.in_doubt |= doubtful
                 full = await self._standing_in_full(record.id, refusal)
@@ -114,12 +121,14 @@ class EtcdStore:
                 return as_made == record, full
             if part.succeeded:
                 return True, Stored(_stamped(record, part.revision), payload)
-            doubtful |= part.doubtful
             standing = self._assembled(part.responses)
             if doubtful and standing is not None and standing.record.birth == record.birth:
                 return True, Stored(_stamped(record, _claimed_at(part.responses)), payload)
             if standing is not None and not standing.record.state.vacant:
                 return False, standing
+            if fence == tried:
+                self._fence.miss(fence)
+            tried = fence
 
     async def read(self, ids: Sequence[str]) -> dict[str, Stored]:
         """See ``Store.read``.
@@ -262,7 +271,9 @@ class EtcdStore:
             raise refusal
         return standing
 
-    def _claiming(self, record: Record, payload: bytes, released: Stored | None) -> Transaction:
+    def _claiming(
+        self, record: Record, payload: bytes, released: Stored | None, fence: bytes
+    ) -> Transaction:
         """The transaction that claims, in the place of a released record if there is one."""
         keys, id_ = self._keys, record.id
         before = {} if released is None else keys.image(released.record)
@@ -274,7 +285,7 @@ class EtcdStore:
         after = keys.image(record, etcd_keys.encode(record, CLAIMED, None))
         after[keys.payload(id_)] = payload
         return etcd_requests.transaction(
-            [etcd_requests.none_below(keys.pending_of(id_)), there],
+            [etcd_requests.none_below(keys.pending_of(id_)), there, etcd_requests.exists(fence)],
             etcd_requests.changes(before, after),
             self._looking(id_)["success"],
         )

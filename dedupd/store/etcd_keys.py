@@ -11,6 +11,7 @@ key                               value                                      liv
 ``listing/<project>/<time>/<id>`` the record's birth                         as the record
 ``expiry/<time>/<id>``            nothing                                    as the expiry
 ``workers/<worker>``              the worker's lease, as others see it       as the etcd lease
+``fences/<name>``                 nothing; see ``etcd_fence``                a minute
 ``leader``                        the id of the worker that leads or led     until it resigns
 ``meta``                          layout and identity key                    for ever
 ================================= ========================================== ====================
@@ -169,6 +170,7 @@ class Keys:
         self.all_listings = root + b"listing/"
         self.all_expiries = root + b"expiry/"
         self.all_workers = root + b"workers/"
+        self.all_fences = root + b"fences/"
         self.leader = root + b"leader"
 
     def pending(self, record: Record) -> bytes:
@@ -220,6 +222,10 @@ class Keys:
     def worker(self, worker_id: str) -> bytes:
         """A worker's lease."""
         return self.all_workers + _bytes(worker_id)
+
+    def fence(self, name: str) -> bytes:
+        """What a process's claims compare."""
+        return self.all_fences + _bytes(name)
 
     def listings(self, project_id: str) -> bytes:
         """What all of a project's listing keys begin with."""

@@ -78,11 +78,22 @@ class Form(NamedTuple):
 class GroupCommit:
     """The operations that wait, and the batches under way; for one event loop."""
 
-    def __init__(self, cluster: Cluster, form: Form, seconds: float) -> None:
-        """Take what to send over, how, and how many seconds an operation may take in all."""
+    def __init__(
+        self,
+        cluster: Cluster,
+        form: Form,
+        seconds: float,
+        on_doubt: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take what to send over, how, and how many seconds an operation may take in all.
+
+        ``on_doubt`` is called when a batch may have been carried out by a try whose answer is lost,
+        or may still be; before its callers are told what came of it.
+        """
         self._cluster = cluster
         self._form = form
         self._seconds = seconds
+        self._on_doubt = on_doubt
         self._waiting: deque[Operation] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
         self._launching = False
@@ -187,11 +198,16 @@ class GroupCommit:
             response, doubtful = await self._cluster.ask("KV", "Txn", request, batch[-1].deadline)
         except Refused as refusal:
             refusal.in_doubt |= in_doubt
+            if refusal.in_doubt:
+                self._on_doubt()
             await self._blame(batch, refusal)
         except Exception as failure:  # noqa: BLE001 # the callers get it
+            self._on_doubt()
             _fail(batch, failure)
         else:
             doubtful |= in_doubt
+            if doubtful:
+                self._on_doubt()
             revision = response.header.revision
             answers = self._form.split(batch, response)
             for operation, (succeeded, responses) in zip(batch, answers, strict=True):
