@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -48,12 +49,23 @@ class Payload(msgspec.Struct, frozen=True, omit_defaults=True):
     """What Nova would generate for a keypair, drawn once: no key grows from a seed."""
 
 
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
 def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """The first value of the header ``name`` (lower case), or None."""
     for key, value in headers:
         if key.lower() == name:
             return value
     return None
+
+
+def writable(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The headers with a blank for each control character in their values (RFC 9110, 5.5).
+
+    No server would write the others: an answer with one would be lost to whoever waits for it.
+    """
+    return tuple((key, _CONTROL.sub(b" ", value)) for key, value in headers)
 
 
 def without(headers: Iterable[tuple[bytes, bytes]], names: frozenset[bytes]) -> Headers:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from oslo_log import log
 
@@ -17,6 +19,8 @@ REFRESH_SECONDS = 1.0
 
 class Admission:
     """Counts what is pending: read from the store now and then, plus what was let in since.
+
+    What is being claimed right now counts as well: a burst finds no more room than there is.
 
     The bound is soft by what several fronts let in within ``refresh_seconds``.
     """
@@ -34,6 +38,8 @@ class Admission:
         self._project_depth = max(1, int(max_depth * project_share))
         self._total = 0
         self._projects: Counter[str] = Counter()
+        self._being_claimed = 0
+        self._claiming: Counter[str] = Counter()
 
     def check(self, project_id: str) -> None:
         """Whether one more request of the project fits.
@@ -41,17 +47,37 @@ class Admission:
         Raises:
             Unavailable: the queue is full, or the project's share of it.
         """
-        if self._total >= self._max_depth:
+        total = self._total + self._being_claimed
+        if total >= self._max_depth:
             raise Unavailable(
-                f"{self._total} requests wait already ([queue] max_depth is {self._max_depth}); "
+                f"{total} requests wait already ([queue] max_depth is {self._max_depth}); "
                 "nothing was stored. Repeat with the same token."
             )
-        if self._projects[project_id] >= self._project_depth:
+        of_project = self._projects[project_id] + self._claiming[project_id]
+        if of_project >= self._project_depth:
             raise Unavailable(
-                f"Your project has {self._projects[project_id]} requests waiting already, which is "
+                f"Your project has {of_project} requests waiting already, which is "
                 "its share ([queue] project_share); nothing was stored. Repeat with the same "
                 "token."
             )
+
+    @contextmanager
+    def claiming(self, project_id: str) -> Iterator[None]:
+        """Holds room for one more request of the project, until it is counted or not claimed.
+
+        Raises:
+            Unavailable: see ``check``.
+        """
+        self.check(project_id)
+        self._being_claimed += 1
+        self._claiming[project_id] += 1
+        try:
+            yield
+        finally:
+            self._being_claimed -= 1
+            self._claiming[project_id] -= 1
+            if not self._claiming[project_id]:
+                del self._claiming[project_id]
 
     def count(self, project_id: str) -> None:
         """One more request of the project was let in."""

@@ -118,6 +118,10 @@ class Visit:
         except TimeoutError:
             failure = failure or too_slow(limits.body_seconds)
             failure.headers["Connection"] = "close"
+        except asyncio.CancelledError:  # what has not ended in time, when the front is stopped
+            failure = failure or Unavailable(
+                "dedupd is being stopped. Repeat with the same token; it is not carried out twice."
+            )
         return self._refusal(failure)
 
     def _refusal(self, failure: DedupdError) -> Answer:
@@ -227,24 +231,25 @@ class Visit:
             Unavailable, BadRequest: refused; nothing was stored.
         """
         front = self._front
-        try:
-            front.admission.check(question.identity.project_id)
-            front.latch.check()
-            key = await front.draw_key() if question.generates_key else None
-            draft = question.draft(front.keys, front.clock(), front.entropy, key)
-        except DedupdError:
-            stored = await self._find(question.id)
-            if stored is None:
+        with contextlib.ExitStack() as room:
+            try:
+                room.enter_context(front.admission.claiming(question.identity.project_id))
+                front.latch.check()
+                key = await front.draw_key() if question.generates_key else None
+                draft = question.draft(front.keys, front.clock(), front.entropy, key)
+            except DedupdError:
+                stored = await self._find(question.id)
+                if stored is None:
+                    raise
+                return stored
+            self._claiming = True
+            try:
+                self._first, stored = await front.store.claim(*draft)
+            except StoreUnavailable as error:
+                self._claiming = error.in_doubt
                 raise
+            self._claiming = False
             return stored
-        self._claiming = True
-        try:
-            self._first, stored = await front.store.claim(*draft)
-        except StoreUnavailable as error:
-            self._claiming = error.in_doubt
-            raise
-        self._claiming = False
-        return stored
 
     async def _assure(self, record: Record) -> None:
         """Make certain that nobody withdraws a request which a caller is told goes on.
@@ -347,7 +352,10 @@ class Idempotent:
         replayed = (header(answer.headers, b"idempotent-replayed") or b"").decode()
         status = (header(answer.headers, b"idempotency-status") or b"").decode()
         metrics.answers.labels(status, replayed).inc()
-        await respond(send, answer, self._front.clock())
+        # Whoever does not read it holds nothing but the connection, and that not for ever.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._front.limits.body_seconds):
+                await respond(send, answer, self._front.clock())
 
 
 def _now() -> float:

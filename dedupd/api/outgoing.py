@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+LINGER_SECONDS = 30.0
+"""How long a connection that is closed may still take for what was written before."""
+
 
 class Outgoing:
     """A connection's transport that writes what comes within one round of the loop together.
@@ -25,9 +28,11 @@ class Outgoing:
         self._gathered.append(data)
 
     def close(self) -> None:
-        """Write what is left, and close."""
+        """Write what is left, and close; whoever does not read it is not waited for for ever."""
         self._flush()
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(LINGER_SECONDS, self._transport.abort)
 
     def _flush(self) -> None:
         gathered, self._gathered = self._gathered, []

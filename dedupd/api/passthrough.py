@@ -23,7 +23,9 @@ from yarl import URL
 from dedupd.api import hop
 from dedupd.api.body import announced_length, check_coding, too_slow
 from dedupd.api.disconnect import ClientGone, Disconnect
+from dedupd.cloud.nova import in_words
 from dedupd.errors import BadGateway, BadRequest, DedupdError, GatewayTimeout
+from dedupd.exchange import writable
 
 LOG = logging.getLogger(__name__)
 
@@ -139,7 +141,7 @@ class PassThrough:
                 began = True
                 await _relay(answer, send, client, extra)
         except ClientGone:
-            LOG.debug("The caller of %s %s is gone", scope["method"], scope["path"])
+            LOG.debug("The caller of %s is gone", _named(scope))
         except asyncio.CancelledError:
             if not began:
                 raise GatewayTimeout(f"dedupd is being stopped. {_NOT_KNOWN}") from None
@@ -148,10 +150,12 @@ class PassThrough:
             if not began:
                 raise self._refusal(error, client, scope) from error
             # Returning without an end makes uvicorn close the caller's connection.
-            LOG.warning(
-                "%s broke off its answer to %s %s: %r",
-                *(self._endpoint, scope["method"], scope["path"], error),
-            )
+            if isinstance(error, TimeoutError):
+                moved = "no part of its answer has moved"
+                LOG.warning("%s: %s for %g s", _named(scope), moved, self._idle_seconds)
+            else:
+                broken = f"{self._endpoint} broke off its answer"
+                LOG.warning("%s: %s: %s", _named(scope), broken, in_words(error))
 
     async def _ask(self, scope: Scope, body: _Body) -> aiohttp.ClientResponse:
         """Sends the request and returns when the head of the final answer has arrived."""
@@ -194,11 +198,17 @@ class PassThrough:
             row[1:] for row in _WENT_WRONG if isinstance(error, row[0])
         )
         LOG.warning(
-            "%s %s: %s %s: %r",
-            *(scope["method"], scope["path"], self._endpoint, happened, error),
+            "%s: %s %s: %s",
+            *(_named(scope), self._endpoint, happened, in_words(error)),
         )
         waited = "" if str(error) else f" (waited {self._idle_seconds:g} s)"
         return refusal(f"Nova {happened}{waited}. {consequence}")
+
+
+def _named(scope: Scope) -> str:
+    """A request for the log: its path as it came, since decoded it may hold whole lines."""
+    method: str = scope["method"]
+    return f"{method} {scope['raw_path'].decode('latin-1')}"
 
 
 async def _upload(client: Disconnect, length: int | None) -> _Body:
@@ -227,7 +237,7 @@ async def _relay(
     answer: aiohttp.ClientResponse, send: Send, client: Disconnect, extra: hop.Fields | None
 ) -> None:
     """Sends the answer down; its connection is free again, or closed, afterwards."""
-    headers = hop.end_to_end(answer.raw_headers)
+    headers = hop.end_to_end(writable(answer.raw_headers))
     if answer.status in _BODYLESS:  # uvicorn would insist on as many bytes as were announced
         headers = [field for field in headers if field[0].lower() != b"content-length"]
     if extra:

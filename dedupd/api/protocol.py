@@ -54,6 +54,7 @@ class FrontProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_size = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._cycles: list[RequestResponseCycle] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, and do not wait for ever for the first request."""
@@ -61,17 +62,29 @@ class FrontProtocol(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(self.head_seconds, self._overdue)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """End; all that are still to be answered hear of it, not the latest alone."""
         self._stop_timer()
+        for cycle in self._unanswered():
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; see the module for what uvicorn would do otherwise."""
-        self._unset_keepalive_if_required()
+        again: bytes | None = data
+        while again is not None:
+            again = self._parse(again)
+
+    def _parse(self, data: bytes) -> bytes | None:
+        """Parse; what is to be read once more.
+
+        What begins no request (blank lines, a body that nobody wanted) does not keep the
+        connection.
+        """
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(data[upgrade.args[0] :])
+            return self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             cause = error.__context__ or error
             reason = str(cause) or type(error).__name__
@@ -79,10 +92,13 @@ class FrontProtocol(HttpToolsProtocol):
             self._refuse(cause if isinstance(cause, DedupdError) else unread)
         else:
             if self._in_head:
+                self._unset_keepalive_if_required()
                 self._wait_for_head(len(data))
+        return None
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._unset_keepalive_if_required()
         super().on_message_begin()
         self._in_head = True
 
@@ -99,6 +115,8 @@ class FrontProtocol(HttpToolsProtocol):
             self._stop_timer()
         self._check_head()
         super().on_headers_complete()
+        if self.cycle is not None:  # it is, where an upgrade was asked for
+            self._cycles = [*self._unanswered(), self.cycle]
         self.headers = _NOWHERE
 
     def _check_head(self) -> None:
@@ -125,11 +143,11 @@ class FrontProtocol(HttpToolsProtocol):
         """Keep uvicorn from starting a request that asks for an upgrade: its body is not parsed."""
         return True
 
-    def _decline_upgrade(self, rest: bytes) -> None:
-        """Read the request once more, without what asks for the upgrade."""
+    def _decline_upgrade(self, rest: bytes) -> bytes | None:
+        """The request to be read once more, without what asks for the upgrade."""
         if self.parser.get_method() == b"CONNECT":
             self._refuse(BadRequest("CONNECT is for proxies, which this is not."))
-            return
+            return None
         fields = [b"%b: %b" % field for field in self.scope["headers"] if field[0] != b"upgrade"]
         line = b"%b %b HTTP/%b" % (
             self.parser.get_method(),
@@ -138,7 +156,7 @@ class FrontProtocol(HttpToolsProtocol):
         )
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self.data_received(b"\r\n".join((line, *fields, b"", rest)))
+        return b"\r\n".join((line, *fields, b"", rest))
 
     def _wait_for_head(self, size: int) -> None:
         self._head_size += size
@@ -155,6 +173,9 @@ class FrontProtocol(HttpToolsProtocol):
             self._refuse(RequestTimeout(message))
         else:
             self.transport.close()
+
+    def _unanswered(self) -> list[RequestResponseCycle]:
+        return [cycle for cycle in self._cycles if not cycle.response_complete]
 
     def _busy(self) -> bool:
         """Whether a request is still to be answered."""

@@ -16,6 +16,7 @@ from dedupd import token
 from dedupd.api.answers import STATUS_PATH, status_url, timestamp
 from dedupd.api.auth import Authenticator, Identity, without_identity
 from dedupd.api.hop import forwarded
+from dedupd.cloud import routes
 from dedupd.errors import BadRequest, Conflict, NotFound
 from dedupd.exchange import NOT_JSON, Call, without
 from dedupd.number import whole
@@ -75,10 +76,11 @@ class Status:
 
     async def show(self, request: Request) -> Response:
         """GET: one request by its token or its id; ``live=true`` asks Nova for the resource."""
-        stored = await self._find(request)
+        identity = await self._authenticate(request)
+        stored = await self._find(request, identity)
         shown = describe(stored.record)
         if _flag(request, "live"):
-            shown["live"] = await self._live(request, stored.record)
+            shown["live"] = await self._live(request, stored.record, identity)
         return _json({"request": shown})
 
     async def cancel(self, request: Request) -> Response:
@@ -87,7 +89,8 @@ class Status:
         Raises:
             Conflict: it was sent, or has ended.
         """
-        record = (await self._find(request)).record
+        identity = await self._authenticate(request)
+        record = (await self._find(request, identity)).record
         if record.state is State.QUEUED:
             cancelled = transitions.cancel(
                 record, self.clock(), detail="by its project", keep=self.cancelled_seconds
@@ -95,7 +98,7 @@ class Status:
             written = await self.store.swap(record, cancelled)
             if written is not None:
                 return _json({"request": describe(written)})
-            record = (await self._find(request)).record
+            record = (await self._find(request, identity)).record
         raise Conflict(
             f"Request {record.id} is {record.state.label}: only what is queued can be cancelled."
         )
@@ -106,13 +109,12 @@ class Status:
             scope["headers"], scope["method"], scope["path"]
         )
 
-    async def _find(self, request: Request) -> Stored:
+    async def _find(self, request: Request, identity: Identity) -> Stored:
         """The request that the path names: its token in the first place, else its id.
 
         Raises:
             NotFound: none of the caller's project.
         """
-        identity = await self._authenticate(request)
         raw = request.scope["raw_path"].decode("latin-1")
         name = unquote(raw.partition(STATUS_PATH)[2])
         by_token = token.identify(self.identity_key, self.region, identity.project_id, name)
@@ -123,9 +125,16 @@ class Status:
                 return stored
         raise NotFound("Your project has no request with this token or id.")
 
-    async def _live(self, request: Request, record: Record) -> dict[str, Any] | None:
-        """The resource as Nova shows it now to this caller; a deleted one is shown as such."""
+    async def _live(
+        self, request: Request, record: Record, identity: Identity
+    ) -> dict[str, Any] | None:
+        """The resource as Nova shows it now to this caller; a deleted one is shown as such.
+
+        None where it is not told: of what Nova keeps for each user, it would show the caller's own.
+        """
         if record.resource is None or record.resource.type not in _LIVE_PATHS:
+            return None
+        if routes.BY_NAME[record.route].per_user and identity.user_id != record.user_id:
             return None
         pattern = _LIVE_PATHS[record.resource.type]
         target = pattern.format(path=record.path, id=quote(record.resource.id, safe=""))

@@ -15,7 +15,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from dedupd.exchange import Answer, Call
+from dedupd.exchange import Answer, Call, writable
 from dedupd.ports import Lost, NotSent
 
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -201,7 +201,7 @@ class Nova:
             timeout=self._limits,
         ) as response:
             body = await (_kept(response) if call.method == "POST" else response.read())
-            return Answer(response.status, response.raw_headers, body)
+            return Answer(response.status, writable(response.raw_headers), body)
 
 
 def _not_sent(error: aiohttp.ClientError, endpoint: str) -> NotSent:
@@ -216,10 +216,17 @@ def _not_sent(error: aiohttp.ClientError, endpoint: str) -> NotSent:
     )
 
 
-def _lost(error: aiohttp.ClientError | OSError) -> Lost:
-    """Of what is no HTTP aiohttp tells the URL as well, which is not for callers."""
+def in_words(error: Exception) -> str:
+    """What went wrong, in one line, without the request: of what is no HTTP aiohttp names that too.
+
+    Its URL is not for callers, its header fields, with every token, not even for the log.
+    """
     said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return Lost(f"Nova broke off: {type(error).__name__} {said}".rstrip())
+    return " ".join([type(error).__name__, *said.split()])
+
+
+def _lost(error: aiohttp.ClientError | OSError) -> Lost:
+    return Lost(f"Nova broke off: {in_words(error)}")
 
 
 async def _kept(response: aiohttp.ClientResponse) -> bytes:

@@ -56,12 +56,15 @@ ROUTES: tuple[Route, ...] = (
         re.compile("/servers/[^/]+/remote-consoles"),
         secrets=("remote_console.url",),
     ),
-    Route("other", re.compile(".*")),
+    Route("other", re.compile(".*", re.DOTALL)),
 )
 BY_NAME = {route.name: route for route in ROUTES}
 
-_ROOT = re.compile(r"(?P<base>.*?/v2(?P<minor>\.1)?(?:/[0-9a-fA-F-]{32,36})?)(?P<rest>/.*)")
-"""An optional project id stands behind the version."""
+_ROOT = re.compile(
+    r"(?P<base>.*?/v2(?P<minor>\.1)?(?:/[0-9a-fA-F-]{32,36})?)(?P<rest>/.*)", re.DOTALL
+)
+"""An optional project id stands behind the version. Decoded, a path may hold line ends: a dot that
+does not match them would be tried from each ``/v2`` on, which takes seconds in a long path."""
 
 MAX_DEPTH = 100
 """How deep a document may be nested: what the front can read, the worker can surely write."""

@@ -32,6 +32,23 @@ async def test_a_project_gets_its_share(
     assert "nothing was stored" in caught.value.message
 
 
+async def test_what_is_being_claimed_takes_room(site: Site) -> None:
+    admission = Admission(site.store, 3, 0.5)
+    with admission.claiming("p1"):
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="Your project has 1 requests"):
+                admission.check("p1")
+        with admission.claiming("p2"):
+            admission.count("p3")
+            with (
+                pytest.raises(Unavailable, match="3 requests wait already"),
+                admission.claiming("p4"),
+            ):
+                pass
+        admission.check("p4")
+    admission.check("p1")
+
+
 async def test_all_together_get_the_whole(site: Site) -> None:
     admission = Admission(site.store, 4, 0.5)
     for project in ("p1", "p2", "p1", "p2"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
+
 from dedupd.api.outgoing import Outgoing
 
 
@@ -14,6 +16,14 @@ class Recorder:
     def __init__(self) -> None:
         self.deeds: list[Any] = []
         self.closing = False
+        self.unsent = 0
+        self.aborted = asyncio.Event()
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def abort(self) -> None:
+        self.aborted.set()
 
     def write(self, data: bytes) -> None:
         self.deeds.append(data)
@@ -53,6 +63,17 @@ async def test_what_is_left_goes_out_before_the_end() -> None:
     outgoing.close()
     await asyncio.sleep(0)
     assert recorder.deeds == [b"last", "close"]
+
+
+async def test_who_does_not_read_what_is_left_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dedupd.api.outgoing.LINGER_SECONDS", 0.0)
+    recorder, outgoing = opened()
+    recorder.unsent = 1
+    outgoing.close()
+    assert recorder.deeds == ["close"]
+    await asyncio.wait_for(recorder.aborted.wait(), 30)
 
 
 async def test_nothing_is_written_to_what_has_closed() -> None:

@@ -6,9 +6,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from typing import Any
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dedupd.api.protocol import FrontProtocol
 from dedupd.cmd.serve import listen, serving
@@ -49,6 +50,7 @@ class Caller:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self.send = writer.write
+        self.close = writer.close
 
     async def answer(self) -> tuple[int, bytes, bytes]:
         """The next answer: status, head, body."""
@@ -73,7 +75,7 @@ class Caller:
 
 @asynccontextmanager
 async def calling(
-    application: Application, protocol: type[FrontProtocol] = FrontProtocol
+    application: ASGIApp, protocol: type[FrontProtocol] = FrontProtocol
 ) -> AsyncIterator[Caller]:
     """One connection to a front that gives what it reads to the application."""
     listener = listen(Address("127.0.0.1", 0))
@@ -232,3 +234,60 @@ async def test_what_cannot_be_read_is_no_answer_to_the_request_before_it(
         await asyncio.wait_for(application.asked.wait(), DEADLINE)
         caller.send(b"garbage\r\n\r\n")
         assert await caller.rest() == b""
+
+
+class Brief(FrontProtocol):
+    """Keeps a connection for a moment only."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.timeout_keep_alive = 0.3  # type: ignore[assignment] # uvicorn wants whole seconds
+
+
+@pytest.mark.parametrize("idle", [b"", b"\r\n", b"\r\n\r\n"])
+async def test_what_begins_no_request_does_not_keep_the_connection(
+    application: Application, idle: bytes
+) -> None:
+    async with calling(application, Brief) as caller:
+        caller.send(b"GET / HTTP/1.1\r\nHost: n\r\n\r\n")
+        assert (await caller.answer())[0] == 200
+        caller.send(idle)
+        assert await caller.rest() == b""
+
+
+async def test_nor_does_a_body_that_nobody_wanted() -> None:
+    async def refusing(_scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 413, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with calling(refusing, Brief) as caller:
+        caller.send(HEAD + b"Content-Length: 10\r\n\r\n")
+        assert (await caller.answer())[0] == 413
+        caller.send(b"01234")
+        assert await caller.rest() == b""
+
+
+async def test_many_wishes_for_an_upgrade_at_once(application: Application) -> None:
+    number = 2000
+    async with calling(application) as caller:
+        wish = b"GET /%d HTTP/1.1\r\nHost: n\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+        caller.send(b"".join(wish % each for each in range(number)))
+        for each in range(number):
+            assert json.loads((await caller.answer())[2])[1] == f"/{each}"
+
+
+async def test_that_a_caller_has_gone_is_heard_by_all_it_waited_for() -> None:
+    begun, gone = asyncio.Event(), asyncio.Event()
+
+    async def waiting(_scope: Scope, receive: Receive, _send: Send) -> None:
+        while (message := await receive())["type"] != "http.disconnect":
+            if not message["more_body"]:
+                begun.set()
+        gone.set()
+
+    async with calling(waiting) as caller:
+        caller.send(b"GET /1 HTTP/1.1\r\nHost: n\r\n\r\nGET /2 HTTP/1.1\r\nHost: n\r\n\r\n")
+        await asyncio.wait_for(begun.wait(), DEADLINE)
+        caller.close()
+        await asyncio.wait_for(gone.wait(), DEADLINE)
