@@ -47,6 +47,8 @@ class Step(enum.Enum):
     """Others have moved the record; what this worker made, ``Job.made``, is to be seen to."""
     READ = "read"
     """It is not as it was claimed: nothing was sent, and what stands there must be read."""
+    STOPPED = "stopped"
+    """This worker begins no send any more: what stands there is for others."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ ENDED = Next(Step.ENDED)
 RECONCILE = Next(Step.RECONCILE)
 OVERTAKEN = Next(Step.OVERTAKEN)
 READ = Next(Step.READ)
+STOPPED = Next(Step.STOPPED)
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,11 @@ class Executor:
         )
         self.under_way: set[str] = set()
         """The ids of requests whose send has begun and whose answer is not dealt with yet."""
+        self._stopping = False
+
+    def stop_sending(self) -> None:
+        """Begin no send from now on; what is under way has its answer dealt with."""
+        self._stopping = True
 
     async def send(self, job: Job) -> Step:
         """Send a QUEUED (or settled) request, again and again while that has no effect.
@@ -134,7 +142,8 @@ class Executor:
         Returns:
             ENDED: it is done, released, or in other hands. RECONCILE: it is SENDING and ours, and
             nobody can tell what happened. OVERTAKEN: in other hands, after it was sent from here.
-            READ: only for one that was not read. Never AGAIN.
+            READ: only for one that was not read. STOPPED: it is for others, since this worker
+            sends nothing any more. Never AGAIN.
         """
         found = await self._send_once(job)
         if found.step is not Step.AGAIN:
@@ -164,11 +173,15 @@ class Executor:
         return written is not None
 
     async def _send_once(self, job: Job) -> Next:
-        """One turn; ``under_way`` from the begin of the send until its answer is dealt with."""
+        """One turn; ``under_way`` from the begin of the send until its answer is dealt with.
+
+        What had no effect is not waited for where it could not be sent again.
+        """
         try:
-            return await self._carry_out(job)
+            found = await self._carry_out(job)
         finally:
             self.under_way.discard(job.record.id)
+        return STOPPED if found.step is Step.AGAIN and self._stopping else found
 
     async def _carry_out(self, job: Job) -> Next:
         async with self._slots:
@@ -216,6 +229,8 @@ class Executor:
         self.under_way.add(job.record.id)
         if not await self._lease.renewed():
             raise StoreUnavailable("It was not sent: the worker's lease is not kept alive.")
+        if self._stopping:
+            return STOPPED
         sending = request.begin_send(
             job.record,
             self._lease.worker_id,

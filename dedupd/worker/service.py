@@ -112,9 +112,11 @@ class WorkerService:
         """Stop taking; finish what is in flight, as far as the time goes; hand back the rest.
 
         What waits for its turn, and what is only looked for, goes to others at once: a send that
-        began late would be cut off, and put in doubt.
+        began late would be cut off, and put in doubt. So would one that is repeated, since what is
+        in flight had no effect: that goes to others, too.
         """
         self._consuming = False
+        self._executor.stop_sending()
         await self._queue.stop_consuming()
         background = self._tasks
         sweeper = background.pop() if background else None
@@ -180,9 +182,15 @@ class WorkerService:
         except BaseException:
             delivery.acknowledge()
             raise
+        if sent is None:
+            delivery.acknowledge()
+            return
+        job, step = sent
+        if step is Step.STOPPED:
+            delivery.hand_back()
+            return
         delivery.acknowledge()
-        if sent is not None:
-            await self._go_on(*sent)
+        await self._go_on(job, step)
 
     async def _send(self, delivery: Delivery) -> tuple[Job, Step] | None:
         """Send a queued request; None: it is none, and nobody's business here.

@@ -319,6 +319,32 @@ class TestNoEffect:
         assert await waiting is Step.ENDED
         assert len(site.cloud.posts()) == 1
 
+    async def test_who_stops_sending_does_not_wait_to_send_again(
+        self, site: Site, read: bool
+    ) -> None:
+        site.cloud.script.append(answered(429, b"100"))
+        crew, job = await taken_up(site, read=read)
+
+        async def stop(_: Call) -> None:
+            crew.executor.stop_sending()
+
+        site.cloud.before_send = stop
+        began = site.clock()
+        assert await crew.executor.send(job) is Step.STOPPED
+        assert site.clock() == began
+        record = await site.record(job.record)
+        assert (record.state, record.sending.verdict) == (State.QUEUED, Verdict.NO_EFFECT)
+        assert not crew.executor.under_way
+
+    async def test_nor_does_it_begin_what_it_had_in_hand(self, site: Site, read: bool) -> None:
+        crew, job = await taken_up(site, read=read)
+        record = site.now(job.record)
+        crew.executor.stop_sending()
+        assert await crew.executor.send(job) is Step.STOPPED
+        assert not site.cloud.sent
+        assert await site.record(record) == record
+        assert not crew.executor.under_way
+
     @pytest.mark.parametrize(
         "answer",
         [answered(401), QUOTA, answered(413), answered(429, b"301"), answered(413, b"301")],

@@ -579,6 +579,41 @@ class TestStop:
         await site.until_state(record, State.DONE)
         assert len(site.servers()) == 1
 
+    @pytest.mark.parametrize(
+        ("document", "path"),
+        [
+            pytest.param(VM, SERVERS, id="server"),
+            pytest.param({"x": None}, f"{SERVERS}/s/action", id="action"),
+        ],
+    )
+    async def test_what_had_no_effect_is_sent_again_by_others_only(
+        self, site: Site, start: Start, document: Any, path: str
+    ) -> None:
+        """It would be cut off: nobody can look for an action, and it would become unknown."""
+        crew = await start()
+        turned_down = Answer(429, ())
+
+        async def turn_down_late(call: Call) -> None:
+            if call.method == "POST":
+                await asyncio.sleep(STOP_SECONDS - 1)
+                site.cloud.script.append(turned_down)
+
+        site.cloud.before_send = turn_down_late
+        record = await site.submitted(document, path=path)
+        await site.until(lambda: bool(site.cloud.posts()))
+        await crew.service.stop()
+        queued = site.now(record)
+        assert (queued.state, queued.sending.verdict) == (State.QUEUED, Verdict.NO_EFFECT)
+        assert list(site.broker.waiting) == [(record.id, record)]
+        assert len(site.cloud.posts()) == 1
+        site.cloud.before_send = lambda _: asyncio.sleep(0)
+        await start()
+        done = await site.until_state(record, State.DONE)
+        assert [attempt.verdict for attempt in done.attempts] == [
+            Verdict.NO_EFFECT,
+            Verdict.ANSWERED,
+        ]
+
     async def test_an_idle_worker_stops_at_once(self, site: Site, start: Start) -> None:
         crew = await start()
         await asyncio.sleep(100)
