@@ -674,6 +674,41 @@ async def test_refused_connection_is_502_and_says_so(caplog: pytest.LogCaptureFi
     assert f"GET /: {endpoint} cannot be connected to: " in caplog.text
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 70000 + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_leaves_no_token_in_the_log(
+    caplog: pytest.LogCaptureFixture, answer: bytes
+) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+
+    sent = b"GET /%0A2026 HTTP/1.1\r\nHost: n\r\nX-Auth-Token: s3cret\r\nConnection: close\r\n\r\n"
+    async with upstream(handler) as endpoint, front(endpoint) as port:
+        status, name, _ = await fault(port, sent)
+    assert (status, name) == (502, "badGateway")
+    assert "s3cret" not in caplog.text
+    [said] = [each for each in caplog.messages if each.startswith("GET ")]
+    assert said.startswith(f"GET /%0A2026: {endpoint} ")
+    assert "\n" not in said
+
+
+async def test_control_characters_in_a_field_become_blanks() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Odd: a\x01b\r\nContent-Length: 2\r\n\r\n{}")
+
+    async with upstream(handler) as endpoint, front(endpoint) as port, client(port) as caller:
+        caller.send(GET)
+        assert b"x-odd: a b\r\n" in (await caller.head()).lower()
+
+
 async def test_unknown_name_is_502_and_says_so() -> None:
     async with front("http://nova.invalid:8774") as port:
         status, name, message = await fault(port, GET)

@@ -198,6 +198,13 @@ class TestLive:
         assert sent.header("prefer") is None
         assert sent.header("x-roles") is None
 
+    async def test_a_colleague_s_keypair_is_not_told(self, front: FrontDesk, worker: Crew) -> None:
+        """Nova would show the asker's own of that name, or none."""
+        what = {"document": {"keypair": {"name": "k"}}, "target": KEYPAIRS, "version": "2.2"}
+        await front.post(**what)
+        assert (await self.live(front))["state"] == "shown"
+        assert await self.live(front, auth=BOB) is None
+
     async def test_what_was_deleted_since_is_shown_as_such(
         self, site: Site, front: FrontDesk, worker: Crew
     ) -> None:

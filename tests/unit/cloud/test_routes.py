@@ -54,6 +54,9 @@ def read(path: str, body: bytes = b"{}", *headers: tuple[bytes, bytes]) -> route
         ("/servers", "server create", ""),
         ("/anything", "other", ""),
         ("/", "other", ""),
+        ("/v2.1/servers%0A", "other", "/v2.1"),
+        ("/v2.1/a%0A/v2/servers", "other", "/v2.1"),
+        ("/a%0Ab", "other", ""),
     ],
 )
 def test_each_path_has_its_row_and_its_base(path: str, name: str, base: str) -> None:
@@ -73,6 +76,13 @@ def test_each_path_has_its_row_and_its_base(path: str, name: str, base: str) -> 
 )
 def test_v2_is_told_apart(path: str, legacy: bool) -> None:
     assert read(path).legacy is legacy
+
+
+@pytest.mark.parametrize("rest", ["/%0A", "/servers", "", "%0A"])
+def test_a_long_path_takes_no_longer_than_it_is(rest: str) -> None:
+    """Each part of one of 1 MB is looked at a few times, not once for each before it."""
+    path = "/v2" * 350_000 + rest
+    assert routes.read(path, (), b"{}").route.name in {"other", "server create"}
 
 
 def test_headers_of_any_case_are_read() -> None:

@@ -37,7 +37,7 @@ async def store(proxy: Proxy, prefix: str) -> AsyncIterator[EtcdStore]:
     """Behind the proxy."""
     store = EtcdStore(Cluster((proxy.endpoint,)), prefix=prefix, identity_check=IDENTITY)
     await store.open()
-    await store._fence.standing()  # noqa: SLF001 # so that what is lost concerns the claim itself
+    await store._fence.standing()  # so that what is lost concerns the claim itself
     yield store
     await store.close()
 
