@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from oslo_log import log
 
 from dedupd.cloud.ask import CannotAsk
-from dedupd.cloud.probes.base import Probe
+from dedupd.cloud.probes.base import Discarded, Probe
 from dedupd.metrics import Metrics
 from dedupd.ports import Store
 from dedupd.request import Record, Resource
@@ -69,7 +69,7 @@ class Compensation:
         """Delete what an answer says that we made, where nobody will ever name it."""
         if job.probe is None:
             return
-        with _told_of(job, f"{resource.type} {resource.id}, made by {_LATE_WORKER},"):
+        with _told_of(job, _described(resource, _LATE_WORKER)):
             if await self._unnamed(job, resource):
                 await self._discard(job, job.probe, resource, _LATE_WORKER)
 
@@ -88,8 +88,7 @@ class Compensation:
             await asyncio.sleep(max(0.0, settled_at - self._clock()))
             async with asyncio.timeout(self._settle + self._retry):
                 surplus = await self._surplus(job, job.probe)
-            for resource in surplus:
-                await self._discard(job, job.probe, resource, _OTHER_SEND)
+            await self._discard_each(job, job.probe, surplus)
 
     async def _accepted(self, job: Job) -> None:
         """Wait until Nova has surely accepted what was sent: it has answered what came behind it.
@@ -149,13 +148,35 @@ class Compensation:
         standing = (await self._store.read([job.record.id])).get(job.record.id)
         return None if standing is None else standing.record
 
-    async def _discard(self, job: Job, probe: Probe, resource: Resource, by: str) -> None:
-        made = f"{resource.type} {resource.id}, made by {by},"
-        if await probe.discard(job.errand, resource, job.asker):
+    async def _discard_each(self, job: Job, probe: Probe, surplus: tuple[Resource, ...]) -> None:
+        """Delete them all; with one goes what the same POST made, which is among them too."""
+        seen_to: set[str] = set()
+        for resource in surplus:
+            if resource.id not in seen_to:
+                seen_to |= await self._discard(job, probe, resource, _OTHER_SEND)
+
+    async def _discard(self, job: Job, probe: Probe, resource: Resource, by: str) -> set[str]:
+        """Delete it and what the same POST made, and tell of each; the ids of those."""
+        made = await probe.discard(job.errand, resource, job.asker)
+        for discarded in made:
+            self._tell(job, discarded, by)
+        if not made:
+            LOG.error(
+                "%s: %s is gone, or must not be deleted; look after it",
+                job.record.id,
+                _described(resource, by),
+            )
+        return {discarded.resource.id for discarded in made}
+
+    def _tell(self, job: Job, discarded: Discarded, by: str) -> None:
+        made = _described(discarded.resource, by)
+        if discarded.left:
+            LOG.error(
+                "%s: %s was not deleted, look after it: %s", job.record.id, made, discarded.left
+            )
+        else:
             self._metrics.compensated.inc()
             LOG.error("%s: %s was deleted", job.record.id, made)
-        else:
-            LOG.error("%s: %s is gone, or must not be deleted; look after it", job.record.id, made)
 
 
 @contextlib.contextmanager
@@ -167,6 +188,10 @@ def _told_of(job: Job, what: str) -> Iterator[None]:
         LOG.error("%s: %s was not deleted, look after it: %r", job.record.id, what, error)
         if isinstance(error, asyncio.CancelledError):
             raise
+
+
+def _described(resource: Resource, by: str) -> str:
+    return f"{resource.type} {resource.id}, made by {by},"
 
 
 def _names(record: Record, resource: Resource) -> bool:

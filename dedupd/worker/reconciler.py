@@ -14,10 +14,10 @@ from oslo_log import log
 
 from dedupd import request
 from dedupd.cloud.ask import Asker, CannotAsk
-from dedupd.cloud.probes.base import Absent, Finding, Found, Undecided
+from dedupd.cloud.probes.base import Absent, Discarded, Finding, Found, Probe, Undecided
 from dedupd.metrics import Metrics
 from dedupd.ports import Store
-from dedupd.request import Record, State, Verdict
+from dedupd.request import Record, Resource, State, Verdict
 from dedupd.worker import policies
 from dedupd.worker.executor import IN_VAIN, Executor, Limits
 from dedupd.worker.job import Job, commit
@@ -184,10 +184,22 @@ class Reconciler:
         if self._duplicates != "delete" or job.probe is None:
             return
         for surplus in found.surplus:
-            try:
-                await job.probe.discard(job.errand, surplus, job.asker)
-            except CannotAsk as error:
-                LOG.error("%s: %s was not deleted: %s", job.record.id, surplus.id, error)
+            await self._discard(job, job.probe, surplus)
+
+    async def _discard(self, job: Job, probe: Probe, surplus: Resource) -> None:
+        """Delete it and what the same POST made; report what stays."""
+        try:
+            made = await probe.discard(job.errand, surplus, job.asker)
+        except CannotAsk as error:
+            made = (Discarded(surplus, str(error)),)
+        for discarded in made:
+            if discarded.left:
+                LOG.error(
+                    "%s: %s was not deleted: %s",
+                    job.record.id,
+                    discarded.resource.id,
+                    discarded.left,
+                )
 
     async def _give_up(self, job: Job, reason: str) -> Decision:
         LOG.warning("%s: outcome unknown: %s", job.record.id, reason)

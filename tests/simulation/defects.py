@@ -19,7 +19,7 @@ from dedupd.api.passthrough import PassThrough
 from dedupd.api.question import Question
 from dedupd.cloud.ask import Asker
 from dedupd.cloud.probes import server_answer, server_rows, servers
-from dedupd.cloud.probes.base import Errand
+from dedupd.cloud.probes.base import Discarded, Errand
 from dedupd.cloud.probes.keypairs import KeypairProbe
 from dedupd.cloud.probes.server_rows import Row
 from dedupd.cloud.probes.servers import ServerProbe
@@ -270,10 +270,13 @@ def _(patch: Patch) -> None:
 
 @defect("compensating without checking the mark")
 def _(patch: Patch) -> None:
-    async def discard(_self: ServerProbe, errand: Errand, resource: Resource, asker: Asker) -> bool:
+    async def discard(
+        _self: ServerProbe, errand: Errand, resource: Resource, asker: Asker
+    ) -> tuple[Discarded, ...]:
         target = f"{errand.base}/servers/{resource.id}"
         answer = await asker.as_caller(target, server_rows.ASKING, method="DELETE")
-        return answer.status in (204, 404)
+        left = "" if answer.status in (204, 404) else "It stays."
+        return (Discarded(resource, left),)
 
     patch.setattr(ServerProbe, "discard", discard)
 

@@ -74,6 +74,15 @@ class Undecided(msgspec.Struct, frozen=True):
 
 Finding = Found | Absent | Undecided
 
+
+class Discarded(msgspec.Struct, frozen=True):
+    """What was to be deleted, and what became of that."""
+
+    resource: Resource
+    left: str = ""
+    """Why it was not deleted; empty: it was."""
+
+
 COMMON_HEADERS = HEADERS | {b"vary", b"content-type", b"server"}
 """Those that Nova's answers to a GET and to a POST with the same microversion share."""
 
@@ -144,12 +153,15 @@ class Probe(Protocol):
             CannotAsk: the cloud did not tell; so too where it cannot be told which POST made what.
         """
 
-    async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:
+    async def discard(
+        self, errand: Errand, resource: Resource, asker: Asker
+    ) -> tuple[Discarded, ...]:
         """Delete what this very request made and nobody knows; only if an id and the mark say so.
 
         Returns:
-            Whether it was deleted.
+            What became of it, and of all that the same POST made; nothing where it is not there,
+            or must not be deleted.
 
         Raises:
-            CannotAsk: the cloud did not tell.
+            CannotAsk: the cloud did not tell what is to be deleted; nothing was.
         """

@@ -19,6 +19,7 @@ from dedupd.cloud.ask import Asker, CannotAsk, document, query
 from dedupd.cloud.probes.base import (
     REFUSED,
     Absent,
+    Discarded,
     Errand,
     Finding,
     Found,
@@ -119,9 +120,11 @@ class KeypairProbe:
         finding = await self.look(errand, asker) if named is None else Absent()
         return (finding.resource,) if isinstance(finding, Found) else ()
 
-    async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:
+    async def discard(
+        self, errand: Errand, resource: Resource, asker: Asker
+    ) -> tuple[Discarded, ...]:
         """Never: it is known by a name, which may stand for what another has made since."""
-        return False
+        return ()
 
     async def _show(self, errand: Errand, asker: Asker) -> Answer | None:
         """Nova's answer about the keypair, or None where there is no such name."""

@@ -12,7 +12,7 @@ import msgspec
 
 from dedupd.cloud.ask import Asker, CannotAsk
 from dedupd.cloud.probes import reservation
-from dedupd.cloud.probes.base import Absent, Errand, Finding, Found, Undecided
+from dedupd.cloud.probes.base import Absent, Discarded, Errand, Finding, Found, Undecided
 from dedupd.cloud.probes.server_answer import (
     answer_headers,
     complete_links,
@@ -146,14 +146,12 @@ class ServerProbe:
         others = await _made_otherwise(errand, asker, rows, named)
         return tuple(Resource("server", row.id) for row in others)
 
-    async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:
+    async def discard(
+        self, errand: Errand, resource: Resource, asker: Asker
+    ) -> tuple[Discarded, ...]:
         """Delete what the POST made that made this, as far as it still carries the mark."""
         rows = await _made(errand, resource, asker)
-        answers = [
-            await asker.as_caller(f"{errand.base}/servers/{row.id}", ASKING, method="DELETE")
-            for row in rows
-        ]
-        return bool(rows) and all(answer.status in (204, 404) for answer in answers)
+        return tuple([await _discarded(errand, row, asker) for row in rows])
 
     async def _adopt(self, errand: Errand, asker: Asker, rows: list[Row]) -> Finding:
         """The answer that was lost; of what was made twice, the oldest."""
@@ -181,6 +179,17 @@ class ServerProbe:
             return None
         given: str = errand.document["server"].get("adminPass", password(errand.payload.seed))
         return given
+
+
+async def _discarded(errand: Errand, row: Row, asker: Asker) -> Discarded:
+    """Delete this server. One that Nova does not delete keeps none of the others."""
+    resource = Resource("server", row.id)
+    try:
+        answer = await asker.as_caller(f"{errand.base}/servers/{row.id}", ASKING, method="DELETE")
+    except CannotAsk as error:
+        return Discarded(resource, str(error))
+    gone = answer.status in (204, 404)
+    return Discarded(resource, "" if gone else f"Nova answered {answer.status}.")
 
 
 def _absent(older: list[Row]) -> Finding:

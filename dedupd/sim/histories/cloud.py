@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dedupd import outcome
 from dedupd.cloud.ask import Asker
-from dedupd.cloud.probes.base import Errand, Finding, Probe
+from dedupd.cloud.probes.base import Discarded, Errand, Finding, Probe
 from dedupd.exchange import Answer, Call, header
 from dedupd.outcome import Outcome
 from dedupd.ports import Lost, NotSent
@@ -258,11 +258,14 @@ class WatchedProbe:
         self._stage.ledger.looked(errand.record.id, began, finding)
         return finding
 
-    async def discard(self, errand: Errand, resource: Resource, asker: Asker) -> bool:
+    async def discard(
+        self, errand: Errand, resource: Resource, asker: Asker
+    ) -> tuple[Discarded, ...]:
         """See ``Probe.discard``."""
-        gone = await self._probe.discard(errand, resource, asker)
-        self._stage.chronicle.note("probe", "discard", errand.record.id[:8], resource.id, gone)
-        return gone
+        made = await self._probe.discard(errand, resource, asker)
+        gone = [discarded.resource.id for discarded in made if not discarded.left]
+        self._stage.chronicle.note("probe", "discard", errand.record.id[:8], resource.id, *gone)
+        return made
 
 
 def watched(probes: dict[str, Probe], stage: Stage) -> dict[str, Probe]:

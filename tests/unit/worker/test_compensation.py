@@ -189,13 +189,40 @@ class TestOvertaken:
         await crew.executor.compensation.overtaken(job)
         assert not ids(site)
 
-    async def test_of_several_all_go_or_none(self, site: Site) -> None:
+    async def test_of_several_all_go_or_none(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Each is told of, and counted, once."""
         crew, job = await overtaken(site, document=MANY)
         theirs = await carried_out(site)
+        ours = set(ids(site)) - set(theirs)
         await ended(site, job, Resource("server", theirs[1]))
         await crew.executor.compensation.overtaken(job)
         assert set(ids(site)) == set(theirs)
+        assert crew.count("dedupd_compensations_total") == len(ours) == 2
+        for name in ours:
+            assert f"server {name}, made by another send than the one that counts, was deleted" in (
+                caplog.text
+            )
+        assert "look after it" not in caplog.text
+
+    async def test_of_several_one_that_nova_does_not_delete_is_told_of(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        crew, job = await overtaken(site, document=MANY)
+        stuck, *_ = ids(site)
+        theirs = await carried_out(site)
+        await ended(site, job, Resource("server", theirs[0]))
+        rule = Rule(fault="409-before", method="DELETE", path=stuck, times=10**9)
+        site.cloud.torment(rule)
+        await crew.executor.compensation.overtaken(job)
+        assert set(ids(site)) == {stuck, *theirs}
         assert crew.count("dedupd_compensations_total") == 1
+        assert caplog.text.count("look after it") == 1
+        assert (
+            f"server {stuck}, made by another send than the one that counts, was not deleted"
+            in (caplog.text)
+        )
 
     async def test_while_it_cannot_be_told_which_post_made_which_none_goes(
         self, site: Site, caplog: pytest.LogCaptureFixture

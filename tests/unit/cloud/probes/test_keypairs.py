@@ -327,7 +327,7 @@ async def test_none_is_ever_deleted(site: Site) -> None:
     wanted = errand(site)
     await made(site, wanted)
     asker = asker_of(site, wanted)
-    assert not await PROBE.discard(wanted, Resource("keypair", "kp"), asker)
+    assert await PROBE.discard(wanted, Resource("keypair", "kp"), asker) == ()
     assert not site.cloud.sent
 
 
