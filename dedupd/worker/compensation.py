@@ -70,8 +70,10 @@ class Compensation:
         if job.probe is None:
             return
         with _told_of(job, _described(resource, _LATE_WORKER)):
-            if await self._unnamed(job, resource):
-                await self._discard(job, job.probe, resource, _LATE_WORKER)
+            async with asyncio.timeout(self._settle + self._retry):
+                await self._ended(job)
+            async with asyncio.timeout(self._settle + self._retry):
+                await policies.TELLING.repeat(self._undo_unnamed, job, job.probe, resource)
 
     async def overtaken(self, job: Job) -> None:
         """Delete what a send in doubt made beside that which the record names in the end.
@@ -87,8 +89,29 @@ class Compensation:
             settled_at = job.settled_at(self._settle)
             await asyncio.sleep(max(0.0, settled_at - self._clock()))
             async with asyncio.timeout(self._settle + self._retry):
-                surplus = await self._surplus(job, job.probe)
-            await self._discard_each(job, job.probe, surplus)
+                await policies.TELLING.repeat(self._undo_surplus, job, job.probe)
+
+    async def _undo_unnamed(self, job: Job, probe: Probe, resource: Resource) -> None:
+        """Delete it if it is unnamed still: time may have passed since that was last asked.
+
+        Raises:
+            _Left: see ``_unnamed``.
+            CannotAsk: nothing was deleted, since the cloud does not tell what is to be.
+        """
+        if await self._unnamed(job, resource):
+            await self._discard(job, probe, resource, _LATE_WORKER)
+
+    async def _undo_surplus(self, job: Job, probe: Probe) -> None:
+        """Delete what is surplus now; with one goes what the same POST made, surplus as well.
+
+        Raises:
+            _Left: see ``_surplus``.
+            CannotAsk: not all was deleted, since the cloud does not tell what is to be.
+        """
+        seen_to: set[str] = set()
+        for resource in await self._surplus(job, probe):
+            if resource.id not in seen_to:
+                seen_to |= await self._discard(job, probe, resource, _OTHER_SEND)
 
     async def _accepted(self, job: Job) -> None:
         """Wait until Nova has surely accepted what was sent: it has answered what came behind it.
@@ -109,7 +132,7 @@ class Compensation:
 
         Raises:
             _Left: an operator has decided, or is to decide, or nobody knows what counts.
-            TimeoutError: others work on it for too long, or the cloud does not tell.
+            CannotAsk: the cloud does not tell.
         """
         while True:
             ended = await self._ended(job)
@@ -117,9 +140,7 @@ class Compensation:
                 raise _Left("gone" if ended is None else ended.state.label)
             if ended.birth != job.record.birth:
                 raise _Left("the token was used again")
-            surplus = await policies.TELLING.repeat(
-                probe.surplus, job.errand, ended.resource, job.asker
-            )
+            surplus = await probe.surplus(job.errand, ended.resource, job.asker)
             if await policies.COMMIT.repeat(self._standing, job) == ended:
                 return surplus
 
@@ -131,10 +152,8 @@ class Compensation:
 
         Raises:
             _Left: none stands, so that an operator has decided, or an operator is to decide.
-            TimeoutError: others work on it for too long; or they died, and it is for us to go on.
         """
-        async with asyncio.timeout(self._settle + self._retry):
-            ended = await self._ended(job)
+        ended = await self._ended(job)
         if ended is None or ended.state.pending:
             raise _Left("gone" if ended is None else ended.state.label)
         return not _names(ended, resource)
@@ -147,13 +166,6 @@ class Compensation:
         """The record as it stands in the store now."""
         standing = (await self._store.read([job.record.id])).get(job.record.id)
         return None if standing is None else standing.record
-
-    async def _discard_each(self, job: Job, probe: Probe, surplus: tuple[Resource, ...]) -> None:
-        """Delete them all; with one goes what the same POST made, which is among them too."""
-        seen_to: set[str] = set()
-        for resource in surplus:
-            if resource.id not in seen_to:
-                seen_to |= await self._discard(job, probe, resource, _OTHER_SEND)
 
     async def _discard(self, job: Job, probe: Probe, resource: Resource, by: str) -> set[str]:
         """Delete it and what the same POST made, and tell of each; the ids of those."""

@@ -259,7 +259,11 @@ async def _with(errand: Errand, asker: Asker, rows: list[Row], named: Resource) 
 
 
 async def _made(errand: Errand, resource: Resource, asker: Asker) -> list[Row]:
-    """The servers that one POST of this request made, told by what its answer named."""
+    """The servers that one POST of this request made, told by what its answer named.
+
+    Raises:
+        CannotAsk: it cannot be told of each, as in the first second after it was made.
+    """
     if resource.type == "reservation":
         return ours(errand, await listed(errand, asker, {"reservation_id": resource.id}))
     row = await shown(errand, asker, resource.id)
@@ -268,7 +272,7 @@ async def _made(errand: Errand, resource: Resource, asker: Asker) -> list[Row]:
     server = errand.document["server"]
     if _wanted(server) == 1:
         return [row]
-    rows = ours(errand, await listed(errand, asker, quick_filter(errand, server)))
-    posts = await posts_of(errand, asker, rows)
-    post = posts.get(row.id)
-    return [other for other in rows if posts[other.id] == post] if post else [row]
+    others = ours(errand, await listed(errand, asker, quick_filter(errand, server)))
+    rows = [row, *(other for other in others if other.id != row.id)]
+    made = await _with(errand, asker, rows, resource)
+    return [other for other in rows if other.id in made]

@@ -252,6 +252,63 @@ class TestOvertaken:
         assert len(ids(site)) == 1
 
 
+async def late(site: Site, resource: Resource) -> tuple[Crew, Job]:
+    """It was paused before its send of several; meanwhile another was answered, and told so."""
+    crew = await site.hired(lease_seconds=LASTING)
+    job = await site.job(await site.claimed(MANY), crew)
+
+    async def others_are_faster(call: Call) -> None:
+        if call.method == "POST":
+            await ended(site, job, resource)
+
+    site.cloud.before_send = others_are_faster
+    assert await crew.executor.send(job) is Step.OVERTAKEN
+    assert job.made is not None
+    return crew, job
+
+
+class TestLate:
+    """Its own answer says what it made, before Nova has noted which request made which server."""
+
+    async def test_of_several_all_go(self, site: Site, caplog: pytest.LogCaptureFixture) -> None:
+        crew, job = await late(site, Resource("server", "theirs"))
+        made = ids(site)
+        await crew.executor.compensation.see_to(job)
+        assert not ids(site)
+        assert crew.count("dedupd_compensations_total") == len(made) == 2
+        for name in made:
+            assert f"server {name}, made by a worker that had lost the request, was deleted" in (
+                caplog.text
+            )
+        assert "look after it" not in caplog.text
+
+    async def test_where_nova_never_notes_it_none_goes_and_people_are_told(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        crew, job = await late(site, Resource("server", "theirs"))
+        site.cloud.torment(Rule(fault="404-before", method="GET", path="actions", times=10**9))
+        began = site.clock()
+        await crew.executor.compensation.see_to(job)
+        assert site.clock() - began <= LIMITS.settle + LIMITS.retry + 5
+        assert len(ids(site)) == 2
+        assert not site.cloud.of("DELETE")
+        assert "was not deleted, look after it" in caplog.text
+
+    async def test_what_a_later_life_of_the_token_names_meanwhile_stays(self, site: Site) -> None:
+        """It bears the same mark, and was adopted while Nova did not tell."""
+        crew, job = await late(site, Resource("server", "theirs"))
+        assert job.made is not None
+        site.cloud.torment(Rule(fault="404-before", method="GET", path="actions", times=10**9))
+        undoing = asyncio.create_task(crew.executor.compensation.see_to(job))
+        await asyncio.sleep(LIMITS.settle)
+        await site.store.forget(await site.record(job.record))
+        await ended(site, await site.job(await site.claimed(MANY), crew), job.made)
+        site.cloud.torment()
+        await undoing
+        assert len(ids(site)) == 2
+        assert not site.cloud.of("DELETE")
+
+
 class TestLeftAlone:
     """Where the record does not say what counts, people are told what to look after."""
 

@@ -817,6 +817,22 @@ class TestDiscard:
         assert len(doomed) == len(discarded) == 3
         assert set(discarded) == {Discarded(Resource("server", name)) for name in doomed}
 
+    async def test_none_goes_before_nova_has_noted_which_post_made_which(self, site: Site) -> None:
+        errand = errand_of(site, server(min_count=3))
+        name = msgspec.json.decode((await made(site, errand)).body)["server"]["id"]
+        site.cloud.torment(Rule(fault="404-before", method="GET", path="actions", times=1))
+        with pytest.raises(CannotAsk, match="which POST made it"):
+            await self.discard(site, errand, name)
+        assert len(site.servers()) == 3
+
+    async def test_the_named_one_goes_too_whatever_it_is_called_by_now(self, site: Site) -> None:
+        errand = errand_of(site, old(min_count=3), version="2.1")
+        [doomed] = await made_of_each(site, errand, posts=1)
+        name = min(doomed)
+        site.cloud.nova._world.servers[name].name = "renamed"
+        assert len(await self.discard(site, errand, name)) == 3
+        assert not site.servers()
+
     async def test_another_request_s_reservation_stays(self, site: Site) -> None:
         document = server(return_reservation_id=True)
         other = errand_of(site, document, mark=OTHER)
