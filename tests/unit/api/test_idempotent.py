@@ -417,6 +417,17 @@ class TestStillRunning:
         assert {reply.header("link") for reply in replies} == {link_of(only(site))}
         assert only(site).state is State.QUEUED
 
+    async def test_who_is_cut_off_when_the_front_s_time_is_over_is_told_so(
+        self, site: Site, front: FrontDesk
+    ) -> None:
+        cut_off = begun(front.exchange())
+        await asyncio.sleep(1)
+        cut_off.cancel()
+        reply = await replied(cut_off)
+        assert (reply.status, marks(reply)) == (503, ("false", "in-progress"))
+        assert "is being stopped" in reply.json["serviceUnavailable"]["message"]
+        assert only(site).state is State.QUEUED
+
     async def test_which_gets_the_answer_when_it_is_there(
         self, site: Site, front: FrontDesk
     ) -> None:
