@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -220,5 +221,6 @@ class TestQuota:
                 await stranger.open()
 
     async def fill(self, store: EtcdStore) -> None:
-        for number in range(40):
+        """Until it is refused: etcd counts what its database has, which it writes now and then."""
+        for number in itertools.count():
             await store.claim(make_record(number), bytes(1_000_000))
