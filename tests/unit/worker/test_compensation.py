@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -55,6 +56,14 @@ async def ended(site: Site, job: Job, resource: Resource | None, status: int = 2
 
 def ids(site: Site) -> list[str]:
     return [server["id"] for server in site.servers()]
+
+
+def told_as_deleted(crew: Crew, log: str, servers: Collection[str], *, by: str) -> None:
+    """Each of them is counted, and told of once; and no other."""
+    assert crew.count("dedupd_compensations_total") == len(servers)
+    for name in servers:
+        assert log.count(f"server {name}, made by {by}, was deleted") == 1
+    assert "look after it" not in log
 
 
 class TestReconciling:
@@ -199,12 +208,8 @@ class TestOvertaken:
         await ended(site, job, Resource("server", theirs[1]))
         await crew.executor.compensation.overtaken(job)
         assert set(ids(site)) == set(theirs)
-        assert crew.count("dedupd_compensations_total") == len(ours) == 2
-        for name in ours:
-            assert f"server {name}, made by another send than the one that counts, was deleted" in (
-                caplog.text
-            )
-        assert "look after it" not in caplog.text
+        assert len(ours) == 2
+        told_as_deleted(crew, caplog.text, ours, by="another send than the one that counts")
 
     async def test_of_several_one_that_nova_does_not_delete_is_told_of(
         self, site: Site, caplog: pytest.LogCaptureFixture
@@ -275,12 +280,8 @@ class TestLate:
         made = ids(site)
         await crew.executor.compensation.see_to(job)
         assert not ids(site)
-        assert crew.count("dedupd_compensations_total") == len(made) == 2
-        for name in made:
-            assert f"server {name}, made by a worker that had lost the request, was deleted" in (
-                caplog.text
-            )
-        assert "look after it" not in caplog.text
+        assert len(made) == 2
+        told_as_deleted(crew, caplog.text, made, by="a worker that had lost the request")
 
     async def test_where_nova_never_notes_it_none_goes_and_people_are_told(
         self, site: Site, caplog: pytest.LogCaptureFixture
