@@ -109,6 +109,12 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="sum",
         )
+        self.put_off = Gauge(
+            "dedupd_put_off_requests",
+            "Queued requests that a worker has put off, since Nova turns others of theirs down.",
+            registry=self.registry,
+            multiprocess_mode="sum",
+        )
         self.findings = Counter(
             "dedupd_probe_findings",
             "Looks for a lost effect in Nova, by what they found.",

@@ -57,7 +57,7 @@ ASK_SECONDS = 10.0
 """How long Nova may take to answer one question of a probe."""
 
 PREFETCH_PER_SLOT = 4
-"""A worker holds more messages than it sends at once, since some wait before their next try."""
+"""A worker holds more messages than it sends at once, so that no slot waits for the broker."""
 
 
 @dataclass(frozen=True)

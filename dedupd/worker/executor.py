@@ -136,8 +136,13 @@ class Executor:
         """Begin no send from now on; what is under way has its answer dealt with."""
         self._stopping = True
 
-    async def send(self, job: Job) -> Step:
+    async def send(self, job: Job, requeued: Callable[[], None] = lambda: None) -> Step:
         """Send a QUEUED (or settled) request, again and again while that has no effect.
+
+        Args:
+            job: The request.
+            requeued: Called once, before the first wait: the record says now that this worker
+                waits to send it again.
 
         Returns:
             ENDED: it is done, released, or in other hands. RECONCILE: it is SENDING and ours, and
@@ -148,6 +153,7 @@ class Executor:
         found = await self._send_once(job)
         if found.step is not Step.AGAIN:
             return found.step
+        requeued()
         known = [found]
 
         async def once() -> Next:

@@ -11,7 +11,7 @@ from oslo_log import log
 
 from dedupd.background import Background
 from dedupd.metrics import Metrics
-from dedupd.ports import Delivery, Queue, Store, StoreUnavailable
+from dedupd.ports import Delivery, Queue, Store, Stored, StoreUnavailable
 from dedupd.request import Record, State
 from dedupd.seal import Unsealable
 from dedupd.worker.executor import Executor, Step
@@ -19,6 +19,7 @@ from dedupd.worker.job import Job, Opener
 from dedupd.worker.lease import Lease
 from dedupd.worker.reconciler import Decision, Reconciler
 from dedupd.worker.sweeper import Sweeper
+from dedupd.worker.turns import Turn, Turns
 
 LOG = log.getLogger(__name__)
 
@@ -36,7 +37,8 @@ class WorkerService:
     """Carries requests out until it is told to stop.
 
     Args:
-        prefetch: How many messages it holds at once; more than it sends at once, since some wait.
+        prefetch: How many messages it holds at once; more than it sends at once, so that what comes
+            next is at hand. And how many requests that wait to be sent again it has room for.
         sweep_seconds: How often it sweeps.
         stop_seconds: How long a stop waits for what is in flight.
         background: Runs what keeps the lease, and what sweeps.
@@ -75,6 +77,7 @@ class WorkerService:
         self._background = background
         self._tasks: list[asyncio.Task[None]] = []
         self._revisits = asyncio.Semaphore(MAX_REVISITS)
+        self._turns = Turns(prefetch, metrics.put_off)
         self._consuming = False
         self._sweeper = Sweeper(
             store=store,
@@ -167,9 +170,11 @@ class WorkerService:
     async def _take(self, delivery: Delivery) -> None:
         """Carry a queued request out; anything else is not this message's business.
 
-        The message is done with as soon as the record says more than it: a request in doubt is
-        found by its record, however long it takes and whoever dies. A worker without its store is
-        no use to anybody: another one may have the message, after a while.
+        The message is done with as soon as the record says more than it: a request in doubt, or
+        one that waits to be sent again, is found by its record, however long it takes and whoever
+        dies. Kept, the messages of those that wait would keep all others away. A worker without its
+        store is no use to anybody: another one may have the message, after a while, if it was not
+        done with before.
         """
         try:
             sent = await self._send(delivery)
@@ -193,18 +198,36 @@ class WorkerService:
         await self._go_on(job, step)
 
     async def _send(self, delivery: Delivery) -> tuple[Job, Step] | None:
-        """Send a queued request; None: it is none, and nobody's business here.
+        """Send a queued request when its turn has come; None: it is none, and nobody's business.
 
-        What is still as it was claimed need not be read first.
+        The message may be acknowledged before that, and is before a wait to send again; whatever
+        is done with it later does nothing.
         """
+        record = delivery.claimed
+        if record is None:
+            stored = await self._queued(delivery.id)
+            if stored is None:
+                return None
+            record = stored.record
+        async with self._turns.turn(record.project_id, delivery.acknowledge) as turn:
+            return await self._send_now(delivery, turn)
+
+    async def _send_now(self, delivery: Delivery, turn: Turn) -> tuple[Job, Step] | None:
+        """As ``_send``; what is still as it was claimed need not be read first."""
         job = self._opener.unread(delivery.claimed) if delivery.claimed else None
-        if job is None or (step := await self._executor.send(job)) is Step.READ:
-            stored = (await self._store.read([delivery.id])).get(delivery.id)
-            if stored is None or stored.record.state is not State.QUEUED:
+        step = await self._executor.send(job, turn.hold_up) if job else Step.READ
+        if job is None or step is Step.READ:
+            stored = await self._queued(delivery.id)
+            if stored is None:
                 return None
             job = self._opener.open(stored)
-            step = await self._executor.send(job)
+            step = await self._executor.send(job, turn.hold_up)
         return job, step
+
+    async def _queued(self, request_id: str) -> Stored | None:
+        """What is stored of a request, if it is queued."""
+        stored = (await self._store.read([request_id])).get(request_id)
+        return stored if stored is not None and stored.record.state is State.QUEUED else None
 
     async def _go_on(self, job: Job, step: Step) -> None:
         """Reconcile, and send again where that is the decision, until the request has ended."""

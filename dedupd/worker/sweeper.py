@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -109,7 +110,8 @@ class Sweeper:
         queued = [record for record in ours if record.state is State.QUEUED]
         await self._publish([*filter(self._has_no_message, queued)])
         due = queued if departed else [*filter(self._is_due, queued)]
-        await self._replace([*due, *self._left_lying(pending, ours)] if leads else due, pending)
+        lost = [*due, *self._left_lying(pending, ours)] if leads else due
+        await self._replace(lost, pending, living)
         return left
 
     def _left_lying(self, pending: list[Record], ours: list[Record]) -> Iterator[Record]:
@@ -149,18 +151,22 @@ class Sweeper:
         for start in range(0, len(ids), BATCH):
             await asyncio.gather(*map(self.queue.publish, ids[start : start + BATCH]))
 
-    async def _replace(self, due: list[Record], pending: list[Record]) -> None:
+    async def _replace(self, due: list[Record], pending: list[Record], living: set[str]) -> None:
         """Publish anew what the broker may have lost: as many as it has too few for all.
 
         Else every request of a backlog would have a further message every ``republish_seconds``,
         and new ones wait behind them all. What has none comes to its turn when those before it
-        are gone, and fewer are left than are queued.
+        are gone, and fewer are left than are queued. What a living worker waits to send again has
+        none, and needs none; nor does what is in hand here.
 
         Raises:
             QueueUnavailable: the broker is away.
         """
-        queued = sum(record.state is State.QUEUED for record in pending)
-        missing = queued - await self.queue.depth() if due else 0
+        queued = (record for record in pending if record.state is State.QUEUED)
+        unheld = (record for record in queued if record.owner not in living)
+        waiting = (record for record in unheld if not self.in_hand(record.id))
+        needed = {record.id for record in itertools.chain(due, waiting)}
+        missing = len(needed) - await self.queue.depth() if due else 0
         lost = due[: max(missing, 0)]
         for record in lost:
             self._visit(record)
@@ -169,9 +175,10 @@ class Sweeper:
     def _has_no_message(self, record: Record) -> bool:
         """Whether it came back into the queue without a message: once, to be published at once.
 
-        That is what was sent before: from an operator, or a worker that died.
+        That is what was tried before: from an operator, or a worker that died or stopped.
         """
-        if record.attempts and (record.id, record.state) not in self._visits:
+        tried = bool(record.attempts) or record.retry_until is not None
+        if tried and (record.id, record.state) not in self._visits:
             self._visit(record)
             return True
         return False

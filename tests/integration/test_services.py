@@ -28,15 +28,15 @@ class Scene:
     site: Site
     nova: Simulated
 
+    def body(self, name: str) -> dict[str, dict[str, str]]:
+        """What asks for a server of this name."""
+        return {
+            "server": {"name": name, "imageRef": self.nova.image, "flavorRef": self.nova.flavor}
+        }
+
     def order(self, number: int) -> Answer:
         """POST with one token, on one front after the other, until it is answered for good."""
-        body = {
-            "server": {
-                "name": f"order-{number}",
-                "imageRef": self.nova.image,
-                "flavorRef": self.nova.flavor,
-            }
-        }
+        body = self.body(f"order-{number}")
         fronts = self.site.fronts
         for turn in range(TRIES):
             answer = fronts[(number + turn) % len(fronts)].call(
@@ -75,6 +75,39 @@ def test_a_killed_worker_costs_nothing_and_doubles_nothing(scene: Scene) -> None
     assert all(one.body == other.body for one, other in answers)
     made = [name for effect in scene.nova.ledger() for name in effect["names"]]
     assert sorted(made) == sorted(f"order-{number}" for number in range(TOKENS))
+
+
+@pytest.mark.timeout(300)
+def test_a_project_that_nova_throttles_keeps_no_other_waiting(scene: Scene) -> None:
+    """It has far more requests than the workers hold messages; they go on when Nova takes them."""
+    site, nova, few = scene.site, scene.nova, {"nova.max_in_flight": "2"}
+    workers = [site.add("worker", few) for _ in range(2)]
+    for service in (front := site.add("api"), *workers):
+        service.start()
+    project = "b" * 32
+    path = f"/v2.1/{project}/servers"
+    nova.faults([{"fault": "429-before", "method": "POST", "path": path, "times": 10**9}])
+
+    def noisy(number: int, prefer: str) -> Answer:
+        return front.call(
+            "POST",
+            path,
+            scene.body(f"noisy-{number}"),
+            token=f"demo:{project}",
+            client_token=f"noisy-{number}",
+            headers={"Prefer": prefer},
+        )
+
+    for number in range(TOKENS):
+        assert noisy(number, "respond-async").status == 202
+    wait_until(lambda: sum(worker.metric("dedupd_put_off_requests") for worker in workers))
+    assert scene.order(1).status == 202
+    assert len(nova.ledger()) == 1
+    nova.faults([])
+    for number in range(TOKENS):
+        assert noisy(number, "wait=50").json["server"]["id"]
+    made = [name for effect in nova.ledger() for name in effect["names"]]
+    assert sorted(made[1:]) == sorted(f"noisy-{number}" for number in range(TOKENS))
 
 
 @pytest.mark.timeout(180)

@@ -53,6 +53,7 @@ LASTING = 1e9
 """Seconds of a lease that nobody needs to keep alive."""
 
 SWEEP_SECONDS = 5.0
+PREFETCH = 32
 STOP_SECONDS = 20.0
 TOMBSTONE_SECONDS = 7 * 86400.0
 
@@ -200,7 +201,7 @@ class Site:
             metrics=metrics,
             clock=clock,
             tombstone_seconds=TOMBSTONE_SECONDS,
-            prefetch=32,
+            prefetch=PREFETCH,
             sweep_seconds=SWEEP_SECONDS,
             stop_seconds=STOP_SECONDS,
             background=Background(),

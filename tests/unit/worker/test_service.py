@@ -22,6 +22,7 @@ from tests.unit.site import (
     KEYS,
     LEASE_SECONDS,
     LIMITS,
+    PREFETCH,
     SERVERS,
     STOP_SECONDS,
     SWEEP_SECONDS,
@@ -47,6 +48,9 @@ QUICK_SECONDS = 15.0
 
 SLOW = Rule(fault="delay-after", method="POST", seconds=25)
 """Nova needs longer than a lease lasts, and less than it may."""
+
+PAUSE = Answer(429, ((b"Retry-After", b"100"),))
+"""Nova asks for a pause, longer than a lease lasts."""
 
 RULES = [
     pytest.param(Rule(fault="drop-before", method="POST"), id="never arrived"),
@@ -80,6 +84,12 @@ def unsettled(site: Site, crew: Crew) -> int:
     return len(site.broker.waiting) + len(crew.queue._unacknowledged)
 
 
+async def waiting(site: Site, record: Record) -> Record:
+    """The record when Nova has turned the request down, and it waits to be sent again."""
+    await site.until(lambda: site.now(record).retry_until is not None)
+    return site.now(record)
+
+
 async def overtaken(
     site: Site, start: Start, stall: asyncio.Event, rule: Rule | None = None
 ) -> tuple[Crew, Record]:
@@ -101,6 +111,42 @@ async def overtaken(
     await site.store.retire(stalled.lease.worker_id)
     await start()
     return stalled, await site.until_state(record, State.DONE)
+
+
+class Throttled:
+    """Requests of one project whose every POST is turned down, until that ``is_over``."""
+
+    auth = "noisy:" + "b" * 32
+
+    def __init__(self, site: Site, crew: Crew) -> None:
+        self.crew = crew
+        self.is_over = False
+        self.records: list[Record] = []
+        self._site = site
+        self._carry_out = site.cloud.carry_out
+        site.cloud.carry_out = self._answer  # type: ignore[method-assign]
+
+    def _answer(self, call: Call) -> Answer:
+        ours = self.auth.encode() in dict(call.headers).values()
+        turned_down = ours and call.method == "POST" and not self.is_over
+        return Answer(429, ((b"Retry-After", b"8"),)) if turned_down else self._carry_out(call)
+
+    async def submit(self, number: int) -> None:
+        name = f"t{number}"
+        self.records.append(await self._site.submitted(auth=self.auth, client_token=name))
+
+    def begun(self) -> list[Record]:
+        """Those that were sent, and wait to be sent again."""
+        found = map(self._site.now, self.records)
+        return [record for record in found if record.state <= State.SENDING and record.attempts]
+
+    def untouched(self) -> list[Record]:
+        """Those that are as they were claimed."""
+        return [record for record in self.records if self._site.now(record) == record]
+
+    async def until_done(self) -> None:
+        for record in self.records:
+            await self._site.until_state(record, State.DONE)
 
 
 class TestDelivery:
@@ -212,6 +258,20 @@ class TestDelivery:
         assert unsettled(site, crew) == 0
         assert len(site.cloud.posts()) == 1
         await site.until_state(record, State.DONE)
+
+    @pytest.mark.parametrize("said", [True, False])
+    async def test_it_is_done_with_before_the_wait_to_send_again(
+        self, site: Site, start: Start, said: bool
+    ) -> None:
+        site.cloud.script.append(PAUSE)
+        crew = await start()
+        record = await site.claimed()
+        await site.publish(record.id, record if said else None)
+        await waiting(site, record)
+        await asyncio.sleep(0)
+        assert unsettled(site, crew) == 0
+        await site.until_state(record, State.DONE)
+        assert len(site.servers()) == 1
 
     async def test_a_message_lost_by_the_broker_costs_seconds(
         self, site: Site, start: Start
@@ -354,6 +414,19 @@ class TestDeath:
         await site.until_state(record, State.DONE)
         [post] = site.cloud.posts()
         assert post.when >= began + 35 + LIMITS.settle
+        assert len(site.servers()) == 1
+
+    async def test_what_it_waited_to_send_again_goes_to_another(
+        self, site: Site, start: Start
+    ) -> None:
+        site.cloud.script.append(PAUSE)
+        dead = await start()
+        record = await waiting(site, await site.submitted())
+        await start()
+        await dead.kill()
+        began = site.clock()
+        await site.until_state(record, State.DONE)
+        assert site.clock() - began < LEASE_SECONDS + SWEEP_SECONDS + 2
         assert len(site.servers()) == 1
 
     async def test_what_it_had_not_taken_up_goes_to_another(self, site: Site, start: Start) -> None:
@@ -502,6 +575,84 @@ async def test_whose_lease_is_not_kept_alive_does_not_consume(site: Site, start:
     assert crew.service.consuming
 
 
+class TestThrottled:
+    """A project with more requests than a worker holds messages, which Nova turns down."""
+
+    @pytest.fixture
+    async def throttled(self, site: Site, start: Start) -> Throttled:
+        throttled = Throttled(site, await start())
+        for number in range(3 * PREFETCH):
+            await throttled.submit(number)
+        await asyncio.sleep(5)
+        return throttled
+
+    async def test_it_keeps_no_other_waiting(self, site: Site, throttled: Throttled) -> None:
+        began = site.clock()
+        await site.until_state(await site.submitted(), State.DONE)
+        assert site.clock() - began < 1
+
+    async def test_most_of_its_requests_are_left_alone(
+        self, site: Site, throttled: Throttled
+    ) -> None:
+        """Their time for retries has not begun: they wait for their turn, as in the queue."""
+        begun, untouched = throttled.begun(), throttled.untouched()
+        assert PREFETCH // 2 <= len(begun) <= PREFETCH
+        assert len(untouched) == 3 * PREFETCH - len(begun)
+        await asyncio.sleep(LIMITS.retry - 30)
+        assert throttled.untouched() == untouched
+
+    async def test_all_are_carried_out_when_nova_takes_them_again(
+        self, site: Site, throttled: Throttled
+    ) -> None:
+        throttled.is_over = True
+        await throttled.until_done()
+        assert len(site.servers(throttled.auth)) == 3 * PREFETCH
+
+    async def test_those_that_nova_takes_in_vain_make_room_for_others(
+        self, site: Site, throttled: Throttled
+    ) -> None:
+        first = throttled.begun()
+        for record in first:
+            await site.until_state(record, State.RELEASED)
+        await asyncio.sleep(5)
+        assert PREFETCH // 2 <= len(throttled.begun()) <= PREFETCH
+
+    @pytest.mark.parametrize("killed", [True, False])
+    async def test_they_go_to_another_when_their_worker_has_gone(
+        self, site: Site, start: Start, throttled: Throttled, killed: bool
+    ) -> None:
+        """Their messages are done with; their records are enough."""
+        dead = throttled.crew
+        await start()
+        await (dead.kill() if killed else dead.service.stop())
+        throttled.is_over = True
+        began = site.clock()
+        await throttled.until_done()
+        assert site.clock() - began < LEASE_SECONDS + SWEEP_SECONDS + 2
+        assert len(site.servers(throttled.auth)) == 3 * PREFETCH
+
+    async def test_where_nova_is_away_no_backlog_is_begun_whosever_it_is(
+        self, site: Site, start: Start
+    ) -> None:
+        """However it lies in the queue: each project's behind that of the last."""
+
+        async def away(_call: Call) -> None:
+            raise NotSent("Nova is away.")
+
+        site.cloud.before_send = away
+        records = [
+            await site.claimed(auth=f"u:{project:032}", client_token=f"t{number}")
+            for project in range(8)
+            for number in range(PREFETCH)
+        ]
+        for record in records:
+            await site.publish(record.id, record)
+        await start()
+        await asyncio.sleep(60)
+        begun = [record for record in records if site.now(record).retry_until is not None]
+        assert PREFETCH <= len(begun) < 2 * PREFETCH + 8
+
+
 class TestStop:
     async def test_what_is_in_flight_ends_first(self, site: Site, start: Start) -> None:
         site.cloud.torment(Rule(fault="delay-after", method="POST", seconds=STOP_SECONDS - 1))
@@ -566,17 +717,22 @@ class TestStop:
         assert states == ["done", "queued", "queued"]
         assert len(site.cloud.posts()) == 1
 
-    async def test_what_waits_for_its_next_try_is_handed_back(
-        self, site: Site, start: Start
+    @pytest.mark.parametrize("alone", [True, False])
+    async def test_what_waits_for_its_next_try_goes_to_others_when_it_has_stopped(
+        self, site: Site, start: Start, alone: bool
     ) -> None:
-        site.cloud.script.append(Answer(429, ((b"Retry-After", b"100"),)))
+        """Its message is done with; the next leader goes by its record, at once."""
+        site.cloud.script.append(PAUSE)
         crew = await start()
-        record = await site.submitted()
-        await asyncio.sleep(1)
+        record = await waiting(site, await site.submitted())
+        if not alone:
+            await start()
         await crew.service.stop()
-        assert list(site.broker.waiting) == [(record.id, record)]
-        await start()
+        began = site.clock()
+        if alone:
+            await start()
         await site.until_state(record, State.DONE)
+        assert site.clock() - began < 1
         assert len(site.servers()) == 1
 
     @pytest.mark.parametrize(
@@ -613,6 +769,29 @@ class TestStop:
             Verdict.NO_EFFECT,
             Verdict.ANSWERED,
         ]
+
+    async def test_so_it_is_where_it_was_sent_again_before_the_stop(
+        self, site: Site, start: Start
+    ) -> None:
+        """Its message is done with; the next leader goes by its record."""
+        site.cloud.script += [Answer(429, ()), Answer(429, ())]
+        crew = await start()
+
+        async def second_is_slow(call: Call) -> None:
+            if call.method == "POST" and len(site.cloud.posts()) == 2:
+                await asyncio.sleep(STOP_SECONDS - 1)
+
+        site.cloud.before_send = second_is_slow
+        record = await site.submitted()
+        await site.until(lambda: len(site.cloud.posts()) == 2)
+        await crew.service.stop()
+        queued = site.now(record)
+        assert (queued.state, queued.sending.verdict) == (State.QUEUED, Verdict.NO_EFFECT)
+        began = site.clock()
+        await start()
+        await site.until_state(record, State.DONE)
+        assert site.clock() - began < 1
+        assert len(site.cloud.posts()) == 3
 
     async def test_an_idle_worker_stops_at_once(self, site: Site, start: Start) -> None:
         crew = await start()
@@ -698,12 +877,12 @@ class TestTrouble:
         crew = await start()
         executor, tries = crew.executor.send, 0
 
-        async def failing(job: Any) -> Any:
+        async def failing(*arguments: Any) -> Any:
             nonlocal tries
             tries += 1
             if tries == 1:
                 raise ZeroDivisionError
-            return await executor(job)
+            return await executor(*arguments)
 
         monkeypatch.setattr(crew.executor, "send", failing)
         record = await site.submitted()
@@ -723,6 +902,23 @@ class TestTrouble:
         assert not site.cloud.posts()
         site.store.away = False
         await site.until_state(record, State.DONE)
+        assert len(site.servers()) == 1
+
+    async def test_what_it_waited_to_send_again_meanwhile_is_not_lost_either(
+        self, site: Site, start: Start, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its message is done with: its record is enough."""
+        site.cloud.script.append(Answer(429, ((b"Retry-After", b"20"),)))
+        await start()
+        record = await waiting(site, await site.submitted())
+        site.store.away = True
+        await asyncio.sleep(60)
+        assert f"{record.id}: left to the sweeper" in caplog.text
+        assert len(site.cloud.posts()) == 1
+        site.store.away = False
+        began = site.clock()
+        await site.until_state(record, State.DONE)
+        assert site.clock() - began < LEASE_SECONDS + REPUBLISH_SECONDS
         assert len(site.servers()) == 1
 
     async def test_a_worker_cut_off_from_the_store_leaves_its_messages_to_others(

@@ -206,6 +206,47 @@ class TestQueued:
         assert await swept.queue.depth() == 3
         run.cancel()
 
+    async def test_what_a_living_worker_waits_to_send_again_is_not_missed_in_a_backlog(
+        self, site: Site, swept: Swept
+    ) -> None:
+        """It has no message: others would be taken for lost in its place."""
+        await alive(site, OTHER)
+        await swept.start(consuming=False)
+        await asyncio.sleep(1)
+        for number in range(3):
+            waiting = await in_state(site, number, State.SENDING, OTHER)
+            later = site.clock() + 3600
+            assert await site.store.swap(waiting, request.requeue(waiting, OTHER, later))
+            await site.publish((await in_state(site, 3 + number, State.QUEUED)).id)
+        await asyncio.sleep(600)
+        assert await swept.queue.depth() == 3
+
+    async def test_what_is_in_hand_here_is_not_missed_in_a_backlog(
+        self, site: Site, swept: Swept
+    ) -> None:
+        """Its message is held, or done with: either way the broker counts none for it."""
+        await swept.start(consuming=False)
+        await asyncio.sleep(1)
+        for number in range(3):
+            swept.in_hand.add((await in_state(site, number, State.QUEUED)).id)
+            await site.publish((await in_state(site, 3 + number, State.QUEUED)).id)
+        await asyncio.sleep(600)
+        assert await swept.queue.depth() == 3
+
+    @pytest.mark.parametrize("sent", [True, False])
+    async def test_what_a_worker_waited_to_send_again_is_published_at_once_when_it_has_gone(
+        self, site: Site, swept: Swept, sent: bool
+    ) -> None:
+        """Also where nothing was sent at all, since Nova could not even be asked."""
+        await swept.start()
+        await asyncio.sleep(1)
+        began = site.clock()
+        record = await in_state(site, 1, State.SENDING if sent else State.QUEUED, DEAD)
+        assert await site.store.swap(record, request.requeue(record, DEAD, began + 300))
+        await asyncio.sleep(SWEEP_SECONDS + 0.1)
+        assert [id_ for _, id_ in swept.published] == [record.id]
+        assert times(swept.published, began)[0] <= SWEEP_SECONDS
+
     async def test_what_came_back_without_a_message_is_published_soon(
         self, site: Site, swept: Swept
     ) -> None:
