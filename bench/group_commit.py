@@ -27,6 +27,7 @@ from dedupd.store import etcd_requests
 from dedupd.store.etcd import EtcdStore
 from dedupd.store.etcd_cluster import OPERATION_SECONDS, Cluster
 from dedupd.store.group_commit import WRITES, GroupCommit
+from dedupd.store.origin import Origin
 from tests.integration.etcd_server import EtcdServer
 
 CALLERS = 512
@@ -81,7 +82,8 @@ async def least(endpoint: str, seconds: float, etcd: int) -> dict[str, float]:
 
 async def whole(endpoint: str, seconds: float, etcd: int) -> dict[str, float]:
     """A claim and an end for each."""
-    store = EtcdStore(Cluster((endpoint,)), prefix="/dedupd/v1/", identity_check="bench")
+    origin = Origin("bench", "RegionOne")
+    store = EtcdStore(Cluster((endpoint,)), prefix="/dedupd/v1/", origin=origin)
     await store.open()
 
     async def claim_and_finish() -> int:

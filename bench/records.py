@@ -30,6 +30,7 @@ from bench.site import Site
 from dedupd import seal
 from dedupd.ports import Store
 from dedupd.request import Record, Resource, begin_send, finish
+from dedupd.store.origin import Origin
 from dedupd.store.sqlite import SqliteStore
 
 RESULT_BYTES = 200  # a sealed answer to a server create
@@ -70,7 +71,7 @@ def new_store(state: Path) -> SqliteStore:
     state.mkdir()
     seal.create(state / "seal.keys")
     keys = seal.load(state / "seal.keys")
-    return SqliteStore(state / "records.db", identity_check=keys.check)
+    return SqliteStore(state / "records.db", origin=Origin(keys.check, "RegionOne"))
 
 
 async def fill(store: Store, number: int, console: Console) -> None:

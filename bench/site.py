@@ -16,13 +16,17 @@ from bench.processes import START_SECONDS, Service, Services, free_port
 from dedupd import seal
 from dedupd.store.etcd import EtcdStore
 from dedupd.store.etcd_cluster import Cluster
+from dedupd.store.origin import Origin
 from tests.engines.rabbitmq import RabbitMQ
 from tests.integration.etcd_server import EtcdServer
 
 DEDUPD = str(Path(sys.executable).with_name("dedupd"))
 
 PREFIX = "/dedupd/v1/"
+REGION = "RegionOne"
 CONFIG = """
+[DEFAULT]
+region_name = {region}
 [auth]
 strategy = noauth
 [store]
@@ -63,6 +67,7 @@ class Site:
         keys = self._keys = directory / "seal.keys"
         seal.create(keys)
         text = CONFIG.format(
+            region=REGION,
             prefix=PREFIX,
             etcd=",".join(self.etcd.endpoints),
             broker=self.broker.url,
@@ -90,8 +95,8 @@ class Site:
 
     def store(self) -> EtcdStore:
         """The store of its fronts and workers, for another process."""
-        check = seal.load(self._keys).check
-        return EtcdStore(Cluster(self.etcd.endpoints), prefix=PREFIX, identity_check=check)
+        origin = Origin(seal.load(self._keys).check, REGION)
+        return EtcdStore(Cluster(self.etcd.endpoints), prefix=PREFIX, origin=origin)
 
     def add(self, kind: str) -> None:
         """One more front (``api``) or ``worker``."""

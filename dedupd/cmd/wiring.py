@@ -37,6 +37,7 @@ from dedupd.metrics import Metrics, Place
 from dedupd.ports import Queue, Store
 from dedupd.seal import Keys
 from dedupd.store.memory import MemoryStore
+from dedupd.store.origin import Origin
 from dedupd.store.sqlite import SqliteStore
 from dedupd.worker.executor import Executor, Limits
 from dedupd.worker.job import Opener
@@ -88,21 +89,22 @@ def load_keys(settings: Settings, *, create: bool) -> Keys:
 def open_store(settings: Settings, keys: Keys, *, exclusive: bool) -> Store:
     """The store that ``[store] url`` names, not opened yet."""
     url = settings.store.url
+    origin = Origin(keys.check, settings.region_name)
     if url.scheme.is_etcd:
-        return _etcd_store(settings.store, keys, create=exclusive)
+        return _etcd_store(settings.store, origin, create=exclusive)
     if url.scheme is StoreScheme.MEMORY or url.path is None:
         return MemoryStore()
-    return SqliteStore(url.path, identity_check=keys.check, exclusive=exclusive)
+    return SqliteStore(url.path, origin=origin, exclusive=exclusive)
 
 
-def _etcd_store(settings: StoreSettings, keys: Keys, *, create: bool) -> Store:
+def _etcd_store(settings: StoreSettings, origin: Origin, *, create: bool) -> Store:
     """The store on an etcd cluster; gRPC is imported only where it is used."""
     from dedupd.store.etcd import EtcdStore
 
     return EtcdStore(
         etcd_cluster(settings),
         prefix=settings.prefix,
-        identity_check=keys.check,
+        origin=origin,
         create=create,
         known_bad=settings.allow_lossy_etcd,
     )

@@ -16,9 +16,11 @@ OPTIONS = [
         "region_name",
         type=values.Text(r"[\x21-\x7e]{1,255}", "write 1 to 255 visible ASCII characters"),
         default="RegionOne",
-        help="The name of the region whose compute API this is. It is part of every client "
-        "token's scope: the same token in two regions means two requests. Change it only while "
-        "nothing is stored, since used tokens would look new.",
+        help="The name of the region whose compute API this is, the same for every front and "
+        "worker. It is part of every client token's scope: the same token in two regions means two "
+        "requests. A store keeps the name that it was first used with and refuses any other, under "
+        "which used tokens would look new: each region has a [store] url or prefix, and a [queue] "
+        "name, of its own.",
     ),
     cfg.Opt(
         "state_path",

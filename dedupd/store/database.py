@@ -9,12 +9,13 @@ import sqlite3
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dedupd.errors import ConfigError
 from dedupd.ports import StoreUnavailable
-from dedupd.store.statements import RETIRE_ALL, SCHEMA
+from dedupd.store.origin import Origin
+from dedupd.store.statements import KEEP_REGION, RETIRE_ALL, SCHEMA
 
 APPLICATION_ID = 0x64647064
 """"ddpd": tells a database of dedupd from any other (SQLite file format, 1.3.17)."""
@@ -76,7 +77,7 @@ class Files:
         self.held.close()
 
 
-def open_to_serve(path: Path, identity_check: str) -> Files:
+def open_to_serve(path: Path, origin: Origin) -> Files:
     """Open as the one process that serves the database; creates it where it is missing.
 
     The leases of workers end: they were earlier processes'.
@@ -90,15 +91,17 @@ def open_to_serve(path: Path, identity_check: str) -> Files:
             _check_header(path)
         held.enter_context(_serving(path))
         if not path.exists():
-            _create(path, identity_check)
-        _check(path, identity_check, deep=True)
+            _create(path, origin)
+        _check(path, origin, deep=True)
         files = _connect(path, held)
         files.writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        # One that was made before databases kept it has none.
+        files.writer.execute(KEEP_REGION, (origin.region,))
         files.writer.execute(RETIRE_ALL)
         return files
 
 
-def open_beside(path: Path, identity_check: str) -> Files:
+def open_beside(path: Path, origin: Origin) -> Files:
     """Open a database that is there, whoever serves it meanwhile.
 
     Raises:
@@ -107,7 +110,7 @@ def open_beside(path: Path, identity_check: str) -> Files:
     """
     with _named(path), _closed_on_error() as held:
         _check_header(path)
-        _check(path, identity_check, deep=False)
+        _check(path, origin, deep=False)
         return _connect(path, held)
 
 
@@ -140,7 +143,7 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _create(path: Path, identity_check: str) -> None:
+def _create(path: Path, origin: Origin) -> None:
     """Make an empty database, readable by its owner alone; whole or not at all."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -148,7 +151,7 @@ def _create(path: Path, identity_check: str) -> None:
         with closing(_connection(draft, "rw")) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(f"BEGIN; {SCHEMA}")
-            connection.execute("INSERT INTO meta VALUES ('identity', ?)", (identity_check,))
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", asdict(origin).items())
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {LAYOUT}")
             connection.execute("COMMIT")
@@ -208,20 +211,18 @@ def _check_header(path: Path) -> None:
         raise _unusable(path, why, "Use the dedupd that wrote it, or name another path")
 
 
-def _check(path: Path, identity_check: str, *, deep: bool) -> None:
-    """Check, without being able to write: schema, identity key, and, if ``deep``, the pages."""
+def _check(path: Path, origin: Origin, *, deep: bool) -> None:
+    """Check, without being able to write: schema, origin, and, if ``deep``, the pages."""
     with closing(_connection(path, "ro")) as connection:
         if _schema(connection) != _expected_schema():
             raise _unusable(path, "it is corrupt (its tables are not dedupd's)", _OTHER_PATH)
         meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
-        if meta.keys() != {"identity", "version"}:
+        if meta.keys() | {"region"} != {"identity", "region", "version"}:
             raise _unusable(path, "it is corrupt (its meta table is not dedupd's)", _OTHER_PATH)
-        if meta.get("identity") != identity_check:
-            raise _unusable(
-                path,
-                "it was written with another identity key, under which no used token is known",
-                "Put the key file ([seal] key_file) back that it was written with",
-            )
+        refusal = origin.refuses(Origin(meta["identity"], meta.get("region", "")))
+        if refusal is not None:
+            why, advice = refusal
+            raise _unusable(path, why, f"{advice}, or name another path")
         fault = _fault(connection) if deep else None
         if fault is not None:
             raise _unusable(path, f"it is corrupt ({fault})", _OTHER_PATH)

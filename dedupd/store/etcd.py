@@ -33,6 +33,7 @@ from dedupd.store.etcd_ranges import Ranges
 from dedupd.store.etcd_requests import Compare, Transaction, found
 from dedupd.store.etcd_watch import Completions, Departures
 from dedupd.store.group_commit import READS, WRITES, GroupCommit, Part
+from dedupd.store.origin import Origin
 
 SUPERSEDED = 1
 """A version that no key has: etcd's first revision writes nothing."""
@@ -46,9 +47,9 @@ CLAIMED = b""
 class EtcdStore:
     """Records in an etcd cluster; see ``dedupd.ports.Store`` for what each method promises.
 
-    ``prefix`` is what all keys begin with. ``identity_check`` is ``Keys.check``: a prefix keeps
-    the one that it was first opened with. ``clock`` gives seconds since the epoch; a worker sees
-    its own lease end by it, which is never later than etcd ends it for the others.
+    ``prefix`` is what all keys begin with; it keeps the ``origin`` that it was first opened for.
+    ``clock`` gives seconds since the epoch; a worker sees its own lease end by it, which is never
+    later than etcd ends it for the others.
     Where ``create`` is not set, it is refused unless it was opened with it before.
     ``known_bad`` lets a version of etcd be used that is known to lose acknowledged writes.
     """
@@ -58,14 +59,14 @@ class EtcdStore:
         cluster: Cluster,
         *,
         prefix: str,
-        identity_check: str,
+        origin: Origin,
         clock: Callable[[], float] = time.time,
         create: bool = True,
         known_bad: bool = False,
     ) -> None:
         self._cluster = cluster
         self._keys = Keys(prefix)
-        self._identity_check = identity_check
+        self._origin = origin
         self._create = create
         self._known_bad = known_bad
         self._fence = Fence(cluster, self._keys)
@@ -85,7 +86,7 @@ class EtcdStore:
             versions = await etcd_check.versions(self._cluster)
             etcd_check.refuse_lossy(versions, known_bad=self._known_bad)
             await etcd_check.claim_prefix(
-                self._cluster, self._keys.meta, self._identity_check, create=self._create
+                self._cluster, self._keys.meta, self._origin, create=self._create
             )
             if self._create:
                 await etcd_quota.warn_of_small_quota(self._cluster)

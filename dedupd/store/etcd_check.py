@@ -15,6 +15,7 @@ from dedupd.ports import StoreUnavailable
 from dedupd.store import etcd_requests
 from dedupd.store.etcd_cluster import Cluster, Refused
 from dedupd.store.etcd_stubs import rpc
+from dedupd.store.origin import Origin
 
 LOG = log.getLogger(__name__)
 
@@ -33,10 +34,11 @@ class NoRecords(ConfigError):
 
 
 class Meta(msgspec.Struct, frozen=True):
-    """What the prefix belongs to."""
+    """What the prefix belongs to; the latter two are its ``Origin``."""
 
     layout: int
     identity: str
+    region: str = ""
 
 
 async def versions(cluster: Cluster) -> dict[str, str]:
@@ -128,47 +130,47 @@ async def refuse_full(cluster: Cluster) -> None:
         )
 
 
-async def claim_prefix(cluster: Cluster, key: bytes, identity: str, *, create: bool) -> None:
-    """Make sure that the prefix is this identity key's; take it if it is nobody's and ``create``.
+async def claim_prefix(cluster: Cluster, key: bytes, origin: Origin, *, create: bool) -> None:
+    """Make sure that the prefix is of this origin; take it if it is nobody's and ``create``.
 
-    One that is there already is only read, which etcd also does when it is full.
+    One that is there already is only read, which etcd also does when it is full. One that was
+    taken before prefixes kept a region is given ours, if ``create``. Where etcd is full just then
+    nobody gets in: servers of two regions might, and would both write once there is room again.
 
     Raises:
         ConfigError: it is another one's, or of another layout.
         NoRecords: it is nobody's.
-        StoreUnavailable: no answer in time.
+        StoreUnavailable: no answer in time, or it is to be written and etcd is full.
     """
-    ours = Meta(LAYOUT, identity)
-    if await _is_there(cluster, key, ours, []):
-        return
-    if not create:
-        raise NoRecords(
-            f"[store] prefix: {cluster.subject} has no records of dedupd below it (no key "
-            f"{key.decode()}); start dedupd once, or name the prefix that it uses."
-        )
-    await _is_there(cluster, key, ours, [etcd_requests.put(key, msgspec.json.encode(ours))])
+    ours = msgspec.json.encode(Meta(LAYOUT, origin.identity, origin.region))
+    while True:
+        answer, _ = await cluster.ask("KV", "Range", rpc.RangeRequest(key=key))
+        value = answer.kvs[0].value if answer.kvs else None
+        if value is None and not create:
+            raise NoRecords(
+                f"[store] prefix: {cluster.subject} has no records of dedupd below it (no key "
+                f"{key.decode()}); start dedupd once, or name the prefix that it uses."
+            )
+        if value is not None and (_compare(origin, key.decode(), value).region or not create):
+            return
+        if await _replace(cluster, key, value, ours):
+            return
 
 
-async def _is_there(
-    cluster: Cluster, key: bytes, ours: Meta, otherwise: list[etcd_requests.Operation]
-) -> bool:
-    """Whether somebody had taken the prefix; where nobody had, ``otherwise`` is done.
+async def _replace(cluster: Cluster, key: bytes, value: bytes | None, new: bytes) -> bool:
+    """Whether a key was written; it is not where its value (None: no key) is another by now."""
+    as_read = etcd_requests.is_absent(key) if value is None else etcd_requests.has_value(key, value)
+    request = etcd_requests.transaction([as_read], [etcd_requests.put(key, new)])
+    answer, _ = await cluster.ask("KV", "Txn", etcd_requests.message(request))
+    return bool(answer.succeeded)
+
+
+def _compare(origin: Origin, name: str, value: bytes) -> Meta:
+    """What the key says, if it can be ours.
 
     Raises:
-        ConfigError: it is another one's, or of another layout.
+        ConfigError: it cannot.
     """
-    request = etcd_requests.transaction(
-        [etcd_requests.is_absent(key)], otherwise, [etcd_requests.get(key)]
-    )
-    answer, _ = await cluster.ask("KV", "Txn", etcd_requests.message(request))
-    if answer.succeeded:
-        return False
-    [pair] = answer.responses[0].response_range.kvs
-    _compare(ours, pair.key.decode(), pair.value)
-    return True
-
-
-def _compare(ours: Meta, name: str, value: bytes) -> None:
     try:
         theirs = msgspec.json.decode(value, type=Meta)
     except msgspec.DecodeError as error:
@@ -176,14 +178,16 @@ def _compare(ours: Meta, name: str, value: bytes) -> None:
             f"[store] prefix: the key {name} is not dedupd's ({error}). Choose another prefix; "
             "nothing was changed."
         ) from None
-    if theirs.layout != ours.layout:
+    if theirs.layout != LAYOUT:
         raise ConfigError(
             f"[store] prefix: {name} names layout {theirs.layout}, and this dedupd reads layout "
-            f"{ours.layout}. Use the dedupd that wrote it, or another prefix; nothing was changed."
+            f"{LAYOUT}. Use the dedupd that wrote it, or another prefix; nothing was changed."
         )
-    if theirs.identity != ours.identity:
+    refusal = origin.refuses(Origin(theirs.identity, theirs.region))
+    if refusal is not None:
+        why, advice = refusal
         raise ConfigError(
-            f"[store] prefix: {name} was written with another identity key, under which no used "
-            "token is known. Put the key file ([seal] key_file) back that it was written with, "
-            "the same on every machine, or choose another prefix; nothing was changed."
+            f"[store] prefix: {name}: {why}. {advice}, or choose another prefix; nothing was "
+            "changed."
         )
+    return theirs

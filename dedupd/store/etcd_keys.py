@@ -13,7 +13,7 @@ key                               value                                      liv
 ``workers/<worker>``              the worker's lease, as others see it       as the etcd lease
 ``fences/<name>``                 nothing; see ``etcd_fence``                a minute
 ``leader``                        the id of the worker that leads or led     until it resigns
-``meta``                          layout and identity key                    for ever
+``meta``                          layout, identity key and region            for ever
 ================================= ========================================== ====================
 
 A record's head is at one of two keys: while it is awaited under ``pending/``, which is all that a

@@ -23,6 +23,7 @@ from dedupd.request import Record
 from dedupd.store import database, statements
 from dedupd.store.completion import Completions, Departures
 from dedupd.store.group import GroupCommit
+from dedupd.store.origin import Origin
 from dedupd.store.scan import Scans
 
 MOST_LOOKS = 100
@@ -46,7 +47,7 @@ class SqliteStore:
     it creates no database. What such a tool changes is not published in the server
     (``on_completion``): waiters see it when they read again.
 
-    ``identity_check`` is ``Keys.check``: a database keeps the one that it was made with.
+    A database keeps the ``origin`` that it was made for.
     ``clock`` gives seconds since the epoch; the leases of workers are measured with it.
     """
 
@@ -54,13 +55,13 @@ class SqliteStore:
         self,
         path: Path | str,
         *,
-        identity_check: str,
+        origin: Origin,
         clock: Callable[[], float] = time.time,
         exclusive: bool = True,
     ) -> None:
         self._path = Path(path)
         self._subject = f"The database {path}"
-        self._identity_check = identity_check
+        self._origin = origin
         self._clock = clock
         self._exclusive = exclusive
         self._leader = ""
@@ -76,7 +77,7 @@ class SqliteStore:
             StoreUnavailable: the database is locked by another process, or its disk is full.
         """
         access = database.open_to_serve if self._exclusive else database.open_beside
-        opening = asyncio.ensure_future(asyncio.to_thread(access, self._path, self._identity_check))
+        opening = asyncio.ensure_future(asyncio.to_thread(access, self._path, self._origin))
         try:
             files = await asyncio.shield(opening)
         except asyncio.CancelledError:

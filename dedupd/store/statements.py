@@ -38,6 +38,8 @@ CREATE TABLE workers (
 INSERT INTO meta VALUES ('version', 0);
 """
 
+KEEP_REGION = "INSERT OR IGNORE INTO meta VALUES ('region', ?)"
+
 READ = "SELECT record, version, payload, result FROM requests WHERE id = ?"
 
 # state 5 is RELEASED

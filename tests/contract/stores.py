@@ -14,11 +14,12 @@ from dedupd.ports import Store
 from dedupd.request import Record
 from dedupd.store.etcd import EtcdStore
 from dedupd.store.memory import MemoryStore
+from dedupd.store.origin import Origin
 from dedupd.store.sqlite import SqliteStore
 from tests.integration.shared_etcd import SharedEtcd
 
 NOW = 1_800_000_000.0
-IDENTITY = "the check of an identity key"
+ORIGIN = Origin("the check of an identity key", "RegionOne")
 
 
 class Clock:
@@ -47,7 +48,7 @@ async def memory(_directory: Path, clock: Clock) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def sqlite(directory: Path, clock: Clock) -> AsyncIterator[Store]:
-    store = SqliteStore(directory / "records.db", identity_check=IDENTITY, clock=clock)
+    store = SqliteStore(directory / "records.db", origin=ORIGIN, clock=clock)
     await store.open()
     try:
         yield store
@@ -62,7 +63,7 @@ ETCD_OF_THREE = SharedEtcd(3)
 def etcd_store(clock: Clock, etcd: SharedEtcd = ETCD) -> EtcdStore:
     """Below a prefix of its own."""
     prefix = f"/{secrets.token_hex(8)}/v1/"
-    return EtcdStore(etcd.cluster(), prefix=prefix, identity_check=IDENTITY, clock=clock)
+    return EtcdStore(etcd.cluster(), prefix=prefix, origin=ORIGIN, clock=clock)
 
 
 def on_etcd(etcd: SharedEtcd) -> Opener:

@@ -14,6 +14,7 @@ from typing import Self
 from dedupd import seal, token
 from dedupd.store.etcd import EtcdStore
 from dedupd.store.etcd_cluster import Cluster
+from dedupd.store.origin import Origin
 from tests.engines.rabbitmq import RabbitMQ
 from tests.integration.etcd_server import EtcdServer
 from tests.integration.standalone import Standalone
@@ -203,6 +204,6 @@ class Site:
         return EtcdStore(
             Cluster(self.engines.etcd.endpoints),
             prefix=self._prefix,
-            identity_check=seal.load(self._key_file).check,
+            origin=Origin(seal.load(self._key_file).check, REGION),
             create=False,
         )

@@ -456,6 +456,7 @@ KEYS = f"identity {'a' * 64}\nseal 1 {'b' * 64}\n"
         (lambda site: (site / "state/seal.keys").chmod(0o644), "keys", "chmod 600"),
         (lambda site: (site / "state/seal.keys").unlink(), "keys", "but the records in"),
         (_write("state/seal.keys", KEYS), "store", "another identity key"),
+        (_append("dedupd.conf", "[DEFAULT]\nregion_name = Other\n"), "store", "RegionOne alone"),
         (_write("state/records.db", "nonsense"), "store", "not an SQLite database"),
         (_version, "store", "layout 99"),
         (_scribble, "store", "corrupt"),

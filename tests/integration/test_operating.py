@@ -153,6 +153,16 @@ def test_a_refused_password_ends_it_and_is_not_logged(kind: str, scene: Scene) -
     assert "wr0ng" not in service.log()
 
 
+@pytest.mark.parametrize("kind", ["api", "worker"])
+def test_whose_region_has_another_name_has_no_part_in_it(kind: str, scene: Scene) -> None:
+    """It would take used tokens for new ones, and send one region's requests to another's Nova."""
+    scene.site.start(fronts=1, workers=0)
+    service = scene.site.add(kind, {"region_name": "regionOne"})
+    service.launch()
+    assert service.wait() == 1
+    assert "the region RegionOne alone, and [DEFAULT] region_name is regionOne" in service.log()
+
+
 def test_a_front_that_stops_tells_those_who_wait_that_their_requests_go_on(scene: Scene) -> None:
     front, other = scene.site.add("api"), scene.site.add("api")
     front.start()

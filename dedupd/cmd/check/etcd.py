@@ -9,7 +9,7 @@ from dedupd.store import etcd_check, etcd_quota
 
 
 async def store(settings: Settings) -> Finding:
-    """Every member answers, none is full or loses writes, and the records are of these keys."""
+    """Every member answers, none is full or loses writes, and the records are of this origin."""
     cluster = wiring.etcd_cluster(settings.store)
     await cluster.open()
     try:

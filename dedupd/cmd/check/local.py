@@ -17,6 +17,7 @@ from dedupd.conf import Settings
 from dedupd.errors import ConfigError
 from dedupd.ports import Delivery, Queue, QueueUnavailable
 from dedupd.store import database
+from dedupd.store.origin import Origin
 
 INSPECTION_SECONDS = 10.0
 COUNTS = "SELECT count(*), count(*) FILTER (WHERE state <= 2) FROM requests"
@@ -40,7 +41,7 @@ async def keys(settings: Settings) -> Finding:
 
 
 async def store(settings: Settings) -> Finding:
-    """It can be opened, is whole, of this version, and was written with these keys."""
+    """It can be opened, is whole, of this version, and was made for this origin."""
     if settings.store.url.scheme.is_etcd:
         from dedupd.cmd.check import etcd
 
@@ -49,8 +50,8 @@ async def store(settings: Settings) -> Finding:
     if path is None:
         return warning("memory://: all records are gone when the process ends")
     if path.exists():
-        identity = seal.load(settings.seal.key_file).check
-        return await asyncio.to_thread(_inspect, path, identity)
+        origin = Origin(seal.load(settings.seal.key_file).check, settings.region_name)
+        return await asyncio.to_thread(_inspect, path, origin)
     above = next(parent for parent in path.parents if parent.exists())
     if not os.access(above, os.W_OK | os.X_OK):
         raise ConfigError(f"{path} is not there and cannot be made: {above} is not writable")
@@ -101,11 +102,11 @@ def _mute(settings: Settings) -> str:
     )
 
 
-def _inspect(path: Path, identity: str) -> Finding:
+def _inspect(path: Path, origin: Origin) -> Finding:
     """Look at the database, in a thread; SQLite itself breaks off when the time is over."""
     ends = time.monotonic() + INSPECTION_SECONDS
     try:
-        with contextlib.closing(database.open_beside(path, identity)) as files:
+        with contextlib.closing(database.open_beside(path, origin)) as files:
             files.scanner.set_progress_handler(lambda: time.monotonic() > ends, _STEPS)
             [(whole,)] = files.scanner.execute("PRAGMA quick_check(1)").fetchall()
             [(records, pending)] = files.scanner.execute(COUNTS).fetchall()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,11 @@ class TestCheck:
         seal.create(settings.seal.key_file)
         with pytest.raises(ConfigError, match="another identity key"):
             await local.store(settings)
+
+    async def test_another_region(self, configured: Configured, keys: Keys) -> None:
+        await used(configured(), keys)
+        with pytest.raises(ConfigError, match="region_name is RegionTwo"):
+            await local.store(replace(configured(), region_name="RegionTwo"))
 
     async def test_nobody_there(self, configured: Configured) -> None:
         with pytest.raises(StoreUnavailable, match="does not answer"):

@@ -14,14 +14,14 @@ import pytest
 
 from dedupd.request import State
 from dedupd.store.sqlite import SqliteStore
-from tests.contract.stores import IDENTITY, request_id
+from tests.contract.stores import ORIGIN, request_id
 
 CHILD = """
 import asyncio, os, sys
 from dedupd import request
 from dedupd.ports import Worker
 from dedupd.store.sqlite import SqliteStore
-from tests.contract.stores import IDENTITY, NOW, make_record
+from tests.contract.stores import ORIGIN, NOW, make_record
 
 def say(*words: object) -> None:
     os.write(1, " ".join(map(str, words)).encode() + b"\\n")
@@ -40,7 +40,7 @@ async def chain(store: SqliteStore, number: int) -> None:
         number += 16
 
 async def main() -> None:
-    store = SqliteStore(sys.argv[1], identity_check=IDENTITY)
+    store = SqliteStore(sys.argv[1], origin=ORIGIN)
     await store.open()
     await store.register(Worker("w1", "host", 1, 1e12))
     await asyncio.gather(*(chain(store, int(sys.argv[2]) + n) for n in range(16)))
@@ -71,7 +71,7 @@ def killed_at(path: Path, first: int, acknowledgements: int) -> Acknowledged:
 
 async def missing(path: Path, acknowledged: Acknowledged) -> list[str]:
     """What was acknowledged and is not there, or not as it was."""
-    store = SqliteStore(path, identity_check=IDENTITY)
+    store = SqliteStore(path, origin=ORIGIN)
     await store.open()
     wrong: list[str] = []
     for number, (state, version) in acknowledged.items():

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from dedupd.ports import StoreUnavailable, Worker
 from dedupd.request import State
 from dedupd.store import database
 from dedupd.store.sqlite import SqliteStore
-from tests.contract.stores import IDENTITY, NOW, Clock, make_record
+from tests.contract.stores import NOW, ORIGIN, Clock, make_record
 
 NOBODY = 65534
 
@@ -32,11 +33,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def serving(path: Path) -> SqliteStore:
-    return SqliteStore(path, identity_check=IDENTITY, clock=Clock())
+    return SqliteStore(path, origin=ORIGIN, clock=Clock())
 
 
 def beside(path: Path) -> SqliteStore:
-    return SqliteStore(path, identity_check=IDENTITY, clock=Clock(), exclusive=False)
+    return SqliteStore(path, origin=ORIGIN, clock=Clock(), exclusive=False)
 
 
 def modes(directory: Path) -> dict[str, int]:
@@ -94,6 +95,16 @@ class TestMade:
         again = (await store.read([done.id]))[done.id]
         await store.close()
         assert (again.record, again.payload, again.result) == (written, None, b"\x00answer")
+
+    async def test_given_a_region_by_the_next_server_where_it_has_none(self, path: Path) -> None:
+        await filled(path)
+        without_a_region(path)
+        other = SqliteStore(path, origin=replace(ORIGIN, region="RegionTwo"), exclusive=False)
+        await other.open()
+        await other.close()
+        await filled(path, 0)
+        with pytest.raises(ConfigError, match="serves the region RegionOne alone"):
+            await other.open()
 
     async def test_versions_go_on_when_opened_again(self, path: Path) -> None:
         store = serving(path)
@@ -166,6 +177,17 @@ def of_another_key(path: Path) -> None:
         connection.execute("UPDATE meta SET value = 'other' WHERE name = 'identity'")
 
 
+def of_another_region(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = 'RegionTwo' WHERE name = 'region'")
+
+
+def without_a_region(path: Path) -> None:
+    """As an earlier dedupd left it, which kept none."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM meta WHERE name = 'region'")
+
+
 def a_directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -182,6 +204,7 @@ FAULTS = [
     (without_a_table, "its tables are not dedupd's"),
     (without_its_versions, "its meta table is not dedupd's"),
     (of_another_key, "written with another identity key"),
+    (of_another_region, "the region RegionTwo alone.*region_name is RegionOne.*another path"),
     (a_directory, "Is a directory"),
 ]
 
@@ -274,10 +297,10 @@ HOLDER = """
 import asyncio, sys
 from pathlib import Path
 from dedupd.store.sqlite import SqliteStore
-from tests.contract.stores import IDENTITY
+from tests.contract.stores import ORIGIN
 
 async def main() -> None:
-    store = SqliteStore(Path(sys.argv[1]), identity_check=IDENTITY)
+    store = SqliteStore(Path(sys.argv[1]), origin=ORIGIN)
     await store.open()
     print("open", flush=True)
     sys.stdin.read()
@@ -355,6 +378,12 @@ class TestBeside:
         await filled(path)
         of_another_key(path)
         with pytest.raises(ConfigError, match="identity key"):
+            await beside(path).open()
+
+    async def test_is_refused_where_the_region_is_another(self, path: Path) -> None:
+        await filled(path)
+        of_another_region(path)
+        with pytest.raises(ConfigError, match="Set region_name = RegionTwo"):
             await beside(path).open()
 
     async def test_sees_and_changes_what_the_server_has(self, path: Path) -> None:

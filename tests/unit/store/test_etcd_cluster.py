@@ -15,7 +15,7 @@ from dedupd.ports import Stored, StoreUnavailable, Worker
 from dedupd.store.etcd import EtcdStore
 from dedupd.store.etcd_cluster import Cluster, Credentials, Refused, Security
 from dedupd.store.etcd_stubs import rpc
-from tests.contract.stores import IDENTITY, NOW, make_record
+from tests.contract.stores import NOW, ORIGIN, make_record
 from tests.engines.ports import free_port
 from tests.integration import etcd_users
 from tests.integration.certificates import Authority
@@ -29,7 +29,7 @@ PREFIX = "/dedupd/v1/"
 
 
 def opened(cluster: Cluster) -> EtcdStore:
-    return EtcdStore(cluster, prefix=PREFIX, identity_check=IDENTITY)
+    return EtcdStore(cluster, prefix=PREFIX, origin=ORIGIN)
 
 
 async def whole_life(store: EtcdStore, number: int = 1) -> None:

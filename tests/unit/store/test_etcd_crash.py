@@ -14,7 +14,7 @@ from dedupd.ports import StoreUnavailable
 from dedupd.request import Record, State
 from dedupd.store.etcd import EtcdStore
 from dedupd.store.etcd_cluster import Cluster
-from tests.contract.stores import IDENTITY, NOW, make_record
+from tests.contract.stores import NOW, ORIGIN, make_record
 from tests.integration.etcd_server import EtcdServer
 
 KILLS = 5
@@ -67,7 +67,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EtcdServe
 
 
 async def test_nothing_acknowledged_is_lost(server: EtcdServer) -> None:
-    store = EtcdStore(Cluster(server.endpoints), prefix="/d/", identity_check=IDENTITY)
+    store = EtcdStore(Cluster(server.endpoints), prefix="/d/", origin=ORIGIN)
     await store.open()
     load = Load(store)
     writers = [asyncio.create_task(load.writer(number)) for number in range(WRITERS)]

@@ -15,7 +15,7 @@ from dedupd.request import Record, State
 from dedupd.store import etcd_requests
 from dedupd.store.etcd import EtcdStore
 from dedupd.store.etcd_cluster import Cluster
-from tests.contract.stores import ETCD, IDENTITY, NOW, make_record
+from tests.contract.stores import ETCD, NOW, ORIGIN, make_record
 from tests.integration.proxy import Mode, Proxy, proxy_before
 
 DEADLINE = 10.0
@@ -35,7 +35,7 @@ async def proxy() -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def store(proxy: Proxy, prefix: str) -> AsyncIterator[EtcdStore]:
     """Behind the proxy."""
-    store = EtcdStore(Cluster((proxy.endpoint,)), prefix=prefix, identity_check=IDENTITY)
+    store = EtcdStore(Cluster((proxy.endpoint,)), prefix=prefix, origin=ORIGIN)
     await store.open()
     await store._fence.standing()  # so that what is lost concerns the claim itself
     yield store
@@ -45,7 +45,7 @@ async def store(proxy: Proxy, prefix: str) -> AsyncIterator[EtcdStore]:
 @pytest.fixture
 async def direct(prefix: str) -> AsyncIterator[EtcdStore]:
     """On the same records, past the proxy."""
-    direct = EtcdStore(ETCD.cluster(), prefix=prefix, identity_check=IDENTITY)
+    direct = EtcdStore(ETCD.cluster(), prefix=prefix, origin=ORIGIN)
     await direct.open()
     yield direct
     await direct.close()

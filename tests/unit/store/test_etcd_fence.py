@@ -15,7 +15,7 @@ from dedupd.request import Record
 from dedupd.store import etcd_fence, etcd_requests
 from dedupd.store.etcd import EtcdStore
 from dedupd.store.etcd_cluster import Cluster
-from tests.contract.stores import ETCD, IDENTITY, make_record
+from tests.contract.stores import ETCD, ORIGIN, make_record
 
 
 class Doubting(Cluster):
@@ -51,7 +51,7 @@ class Opened:
     def __init__(self) -> None:
         self.cluster = Doubting(ETCD.cluster().endpoints)
         prefix = f"/{secrets.token_hex(8)}/v1/"
-        self.store = EtcdStore(self.cluster, prefix=prefix, identity_check=IDENTITY)
+        self.store = EtcdStore(self.cluster, prefix=prefix, origin=ORIGIN)
 
     async def claim(self, number: int) -> Record:
         birth = secrets.token_hex(8)

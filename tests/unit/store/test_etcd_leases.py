@@ -12,7 +12,7 @@ import pytest
 from dedupd import request
 from dedupd.ports import Worker
 from dedupd.store.etcd import EtcdStore
-from tests.contract.stores import ETCD, IDENTITY, NOW, make_record
+from tests.contract.stores import ETCD, NOW, ORIGIN, make_record
 
 DEADLINE = 20.0
 SECONDS = 2.0
@@ -28,7 +28,7 @@ async def join(request: pytest.FixtureRequest) -> AsyncIterator[Join]:
 
     async def joined() -> EtcdStore:
         prefix = f"/{request.node.name}/v1/"
-        store = EtcdStore(ETCD.cluster(), prefix=prefix, identity_check=IDENTITY)
+        store = EtcdStore(ETCD.cluster(), prefix=prefix, origin=ORIGIN)
         await store.open()
         stores.append(store)
         return store

@@ -14,7 +14,7 @@ from dedupd.request import Record
 from dedupd.store.etcd import EtcdStore
 from dedupd.store.etcd_cluster import Cluster
 from dedupd.store.etcd_stubs import rpc
-from tests.contract.stores import IDENTITY, NOW, make_record, request_id
+from tests.contract.stores import NOW, ORIGIN, make_record, request_id
 from tests.integration.etcd_server import EtcdServer
 from tests.integration.proxy import Mode, Proxy, proxy_before
 
@@ -61,7 +61,7 @@ async def proxy(server: EtcdServer) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def front(proxy: Proxy) -> AsyncIterator[EtcdStore]:
     """Hears through the proxy."""
-    store = EtcdStore(Cluster((proxy.endpoint,)), prefix="/d/", identity_check=IDENTITY)
+    store = EtcdStore(Cluster((proxy.endpoint,)), prefix="/d/", origin=ORIGIN)
     await store.open()
     yield store
     await store.close()
@@ -70,7 +70,7 @@ async def front(proxy: Proxy) -> AsyncIterator[EtcdStore]:
 @pytest.fixture
 async def worker(server: EtcdServer) -> AsyncIterator[EtcdStore]:
     """Completes past the proxy."""
-    store = EtcdStore(Cluster(server.endpoints), prefix="/d/", identity_check=IDENTITY)
+    store = EtcdStore(Cluster(server.endpoints), prefix="/d/", origin=ORIGIN)
     await store.open()
     yield store
     await store.close()
@@ -174,14 +174,14 @@ async def test_a_compaction_of_what_was_heard_disturbs_nothing(
 
 
 async def test_nothing_is_heard_after_close(events: Events, server: EtcdServer) -> None:
-    store = EtcdStore(Cluster(server.endpoints), prefix="/d/", identity_check=IDENTITY)
+    store = EtcdStore(Cluster(server.endpoints), prefix="/d/", origin=ORIGIN)
     await store.open()
     also = Events()
     store.on_completion(also.hear)
     await complete(store, 2)
     await also.until(2)
     await store.close()
-    other = EtcdStore(Cluster(server.endpoints), prefix="/d/", identity_check=IDENTITY)
+    other = EtcdStore(Cluster(server.endpoints), prefix="/d/", origin=ORIGIN)
     await other.open()
     await complete(other, 3)
     await events.until(1, 2, 3)
@@ -207,7 +207,7 @@ async def test_an_outage_is_said_once_and_then_heard_through(
         while "not heard for now" not in caplog.text:  # noqa: ASYNC110 # no event
             await asyncio.sleep(0.01)
     await asyncio.to_thread(server.restart)
-    store = EtcdStore(Cluster(server.endpoints), prefix="/d/", identity_check=IDENTITY)
+    store = EtcdStore(Cluster(server.endpoints), prefix="/d/", origin=ORIGIN)
     await store.open()
     await complete(store, 2)
     await events.until(1, 2)
@@ -217,7 +217,7 @@ async def test_an_outage_is_said_once_and_then_heard_through(
 
 async def test_it_moves_with_the_store_to_a_member_that_answers(tmp_path: Path) -> None:
     with EtcdServer(tmp_path, members=3) as server:
-        front = EtcdStore(Cluster(server.endpoints), prefix="/d/", identity_check=IDENTITY)
+        front = EtcdStore(Cluster(server.endpoints), prefix="/d/", origin=ORIGIN)
         await front.open()
         events = Events()
         front.on_completion(events.hear)
@@ -226,7 +226,7 @@ async def test_it_moves_with_the_store_to_a_member_that_answers(tmp_path: Path) 
         used = server.members[front._cluster.current]
         used.pause()
         others = tuple(member.endpoint for member in server.members if member is not used)
-        worker = EtcdStore(Cluster(others), prefix="/d/", identity_check=IDENTITY)
+        worker = EtcdStore(Cluster(others), prefix="/d/", origin=ORIGIN)
         await worker.open()
         await complete(worker, 2)
         await front.depth()

@@ -20,7 +20,7 @@ from dedupd.ports import Query, Store, Stored, Worker
 from dedupd.request import Record, State
 from dedupd.store.memory import MemoryStore
 from dedupd.store.sqlite import SqliteStore
-from tests.contract.stores import IDENTITY, NOW, Clock, make_record
+from tests.contract.stores import NOW, ORIGIN, Clock, make_record
 
 SETTLE_SECONDS = 10.0
 
@@ -61,7 +61,7 @@ class BothStores(RuleBasedStateMachine):
         self.births = 0
 
     def make_subject(self) -> Store:
-        return SqliteStore(self.directory / "records.db", identity_check=IDENTITY, clock=self.clock)
+        return SqliteStore(self.directory / "records.db", origin=ORIGIN, clock=self.clock)
 
     def teardown(self) -> None:
         self.runner.run(self.subject.close())

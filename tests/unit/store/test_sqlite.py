@@ -19,7 +19,7 @@ from dedupd.request import Record, State
 from dedupd.store import statements
 from dedupd.store.group import Full
 from dedupd.store.sqlite import MOST_LOOKS, SqliteStore
-from tests.contract.stores import IDENTITY, NOW, Clock, make_record
+from tests.contract.stores import NOW, ORIGIN, Clock, make_record
 
 PAYLOAD = bytes(4000)
 
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(path, identity_check=IDENTITY, clock=Clock())
+    store = SqliteStore(path, origin=ORIGIN, clock=Clock())
     await store.open()
     yield store
     await store.close()
@@ -77,10 +77,10 @@ NO_ROOM = """
 import asyncio, resource, sys
 from dedupd.ports import Query, StoreUnavailable
 from dedupd.store.sqlite import SqliteStore
-from tests.contract.stores import IDENTITY, make_record
+from tests.contract.stores import ORIGIN, make_record
 
 async def main() -> None:
-    store = SqliteStore(sys.argv[1], identity_check=IDENTITY)
+    store = SqliteStore(sys.argv[1], origin=ORIGIN)
     await store.open()
     taken = [await store.claim(make_record(0), bytes(4000))]
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -208,7 +208,7 @@ class TestRecovered:
 
 class TestNotOpen:
     async def test_every_operation_says_so(self, path: Path) -> None:
-        store = SqliteStore(path, identity_check=IDENTITY)
+        store = SqliteStore(path, origin=ORIGIN)
         record = make_record()
         calls = [
             store.claim(record, b""),
@@ -315,7 +315,7 @@ class TestLog:
     async def test_only_the_servers_writer_moves_it_into_the_database(
         self, store: SqliteStore, path: Path
     ) -> None:
-        tool = SqliteStore(path, identity_check=IDENTITY, exclusive=False)
+        tool = SqliteStore(path, origin=ORIGIN, exclusive=False)
         await tool.open()
         found = []
         for opened in (store._opened, tool._opened):
