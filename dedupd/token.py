@@ -12,10 +12,11 @@ from dedupd.errors import BadRequest
 HEADERS = (b"x-client-token", b"idempotency-key")
 """The two headers that mean the same; lower case, as ASGI gives them."""
 
-MAX_LENGTH = 64
 _VISIBLE = re.compile(rb"[\x21-\x7e]{1,64}")
 _STRUCTURED = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _ESCAPE = re.compile(rb'\\(["\\])')
+_BLANKS = b" \t"
+"""Around a field's value these are no part of it (RFC 9110, 5.5); the HTTP parser leaves some."""
 _RULE = "It must be 1 to 64 visible ASCII characters (0x21 to 0x7E)."
 
 
@@ -34,6 +35,7 @@ def parse(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
             continue
         if name in found:
             raise BadRequest(f"{_title(name)} was sent twice; send it once.")
+        value = value.strip(_BLANKS)
         found[name] = _unquote(value) if name == b"idempotency-key" else value
     tokens = {_check(name, value) for name, value in found.items()}
     if len(tokens) > 1:

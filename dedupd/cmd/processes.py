@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -75,7 +76,8 @@ class Processes:
     def _on_signal(self, number: int, _frame: object) -> None:
         self._stopping |= number in _SIGNALS_TO_STOP
         for pid in list(self._children):
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # waited for, and not off the list yet
+                os.kill(pid, number)
 
     def _start(self, place: int) -> None:
         """Fork; the child itself never returns from here."""
