@@ -111,7 +111,7 @@ class Metrics:
         )
         self.put_off = Gauge(
             "dedupd_put_off_requests",
-            "Queued requests that a worker has put off, since Nova turns others of theirs down.",
+            "Queued requests that a worker put off, since Nova turns others of their project down.",
             registry=self.registry,
             multiprocess_mode="sum",
         )

@@ -44,6 +44,7 @@ from dedupd.worker.job import Opener
 from dedupd.worker.lease import Lease
 from dedupd.worker.reconciler import Reconciler
 from dedupd.worker.service import WorkerService
+from dedupd.worker.turns import Turns
 
 if TYPE_CHECKING:
     from dedupd.store.etcd_cluster import Cluster
@@ -233,6 +234,7 @@ def _worker_service(shared: Parts, user: KeystoneServiceUser | None) -> WorkerSe
             shared.store, executor, lease, bounds, shared.metrics, clock, duplicates
         ),
         lease=lease,
+        turns=Turns(settings.nova.max_in_flight, shared.metrics.put_off),
         metrics=shared.metrics,
         clock=clock,
         tombstone_seconds=settings.retention.tombstone_days * DAY,

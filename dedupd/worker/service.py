@@ -38,7 +38,7 @@ class WorkerService:
 
     Args:
         prefetch: How many messages it holds at once; more than it sends at once, so that what comes
-            next is at hand. And how many requests that wait to be sent again it has room for.
+            next is at hand.
         sweep_seconds: How often it sweeps.
         stop_seconds: How long a stop waits for what is in flight.
         background: Runs what keeps the lease, and what sweeps.
@@ -54,6 +54,7 @@ class WorkerService:
         executor: Executor,
         reconciler: Reconciler,
         lease: Lease,
+        turns: Turns,
         metrics: Metrics,
         clock: Callable[[], float],
         tombstone_seconds: float,
@@ -77,7 +78,7 @@ class WorkerService:
         self._background = background
         self._tasks: list[asyncio.Task[None]] = []
         self._revisits = asyncio.Semaphore(MAX_REVISITS)
-        self._turns = Turns(prefetch, metrics.put_off)
+        self._turns = turns
         self._consuming = False
         self._sweeper = Sweeper(
             store=store,
@@ -114,9 +115,10 @@ class WorkerService:
     async def stop(self) -> None:
         """Stop taking; finish what is in flight, as far as the time goes; hand back the rest.
 
-        What waits for its turn, and what is only looked for, goes to others at once: a send that
-        began late would be cut off, and put in doubt. So would one that is repeated, since what is
-        in flight had no effect: that goes to others, too.
+        What waits for its turn, and what is only looked for, goes to others: a send that began late
+        would be cut off, and put in doubt. So would one that is repeated, since what is in flight
+        had no effect: that goes to others, too. At once where it has a message still; the sweeper
+        finds the rest when the lease is given up.
         """
         self._consuming = False
         self._executor.stop_sending()
@@ -198,7 +200,7 @@ class WorkerService:
         await self._go_on(job, step)
 
     async def _send(self, delivery: Delivery) -> tuple[Job, Step] | None:
-        """Send a queued request when its turn has come; None: it is none, and nobody's business.
+        """Send a queued request when its turn has come; None: it is none, or not for this worker.
 
         The message may be acknowledged before that, and is before a wait to send again; whatever
         is done with it later does nothing.
@@ -209,16 +211,24 @@ class WorkerService:
             if stored is None:
                 return None
             record = stored.record
-        async with self._turns.turn(record.project_id, delivery.acknowledge) as turn:
-            return await self._send_now(delivery, turn)
+        turn = await self._turns.begin(record.project_id, delivery.acknowledge)
+        if turn is None:
+            return None
+        with turn:
+            return await self._send_now(delivery, record.owner, turn)
 
-    async def _send_now(self, delivery: Delivery, turn: Turn) -> tuple[Job, Step] | None:
-        """As ``_send``; what is still as it was claimed need not be read first."""
+    async def _send_now(
+        self, delivery: Delivery, owner: str, turn: Turn
+    ) -> tuple[Job, Step] | None:
+        """As ``_send``; what is still as it was claimed need not be read first.
+
+        Where it has another ``owner`` by now, that one waits for as long as Nova has asked to.
+        """
         job = self._opener.unread(delivery.claimed) if delivery.claimed else None
         step = await self._executor.send(job, turn.hold_up) if job else Step.READ
         if job is None or step is Step.READ:
             stored = await self._queued(delivery.id)
-            if stored is None:
+            if stored is None or stored.record.owner != owner:
                 return None
             job = self._opener.open(stored)
             step = await self._executor.send(job, turn.hold_up)

@@ -24,6 +24,9 @@ LOG = log.getLogger(__name__)
 BATCH = 1000
 """How many expired records are cleared, or queued ones published, at a time."""
 
+REPUBLISH_DOUBLINGS = 5
+"""So many pauses between publications, each twice the last; then they stay: 240 s after 15 s."""
+
 MAX_CLEARED = 4
 """How many batches one sweep clears; then it looks first at what is pending again."""
 
@@ -44,7 +47,8 @@ class Sweeper:
     """Looks after what is pending, and clears what has expired.
 
     Args:
-        republish_seconds: After how long a record that is still queued is published again.
+        republish_seconds: After how long a record that is still queued is published again; it is
+            doubled each time.
         adopt: Takes a SENDING record over that nobody alive works on.
         revisit: Looks again for what is UNKNOWN.
         in_hand: Whether this worker is working on an id right now.
@@ -62,6 +66,11 @@ class Sweeper:
     revisit: Callable[[Record], None]
     _visits: dict[tuple[str, State], _Visits] = field(default_factory=dict)
     _departure: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        """The pauses grow: a message may have come to a worker that has put its request off."""
+        times = range(REPUBLISH_DOUBLINGS)
+        self._pauses = tuple(self.republish_seconds * 2**number for number in times)
 
     async def run(self, seconds: float) -> None:
         """Sweep every ``seconds``, at once the first time and when a worker has gone.
@@ -186,7 +195,7 @@ class Sweeper:
     def _is_due(self, record: Record) -> bool:
         """Whether the broker may have lost it; at once where that was before this process began."""
         older = record.created_at < self._started and (record.id, record.state) not in self._visits
-        return older or self._is_ripe(record, (self.republish_seconds,))
+        return older or self._is_ripe(record, self._pauses)
 
     def _due(self, record: Record, pauses: tuple[float, ...]) -> bool:
         """Whether the next pause has passed; the one after that begins then."""

@@ -25,6 +25,7 @@ from dedupd.worker.job import Job, Opener
 from dedupd.worker.lease import Lease
 from dedupd.worker.reconciler import Reconciler
 from dedupd.worker.service import WorkerService
+from dedupd.worker.turns import Turns
 from tests.unit.simulated_cloud import SimulatedCloud
 from tests.unit.virtual_time import WallClock
 
@@ -198,6 +199,7 @@ class Site:
             executor=executor,
             reconciler=reconciler,
             lease=lease,
+            turns=Turns(limits.in_flight, metrics.put_off),
             metrics=metrics,
             clock=clock,
             tombstone_seconds=TOMBSTONE_SECONDS,

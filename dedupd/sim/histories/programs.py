@@ -32,6 +32,7 @@ from dedupd.worker.job import Opener
 from dedupd.worker.lease import Lease
 from dedupd.worker.reconciler import Reconciler
 from dedupd.worker.service import WorkerService
+from dedupd.worker.turns import Turns
 
 REGION = "RegionOne"
 METRICS = unread()
@@ -44,6 +45,8 @@ PASSING_SECONDS = 5.0
 LEASE_SECONDS = 6.0
 REPUBLISH_SWEEPS = 1.2
 """After how many sweeps what is still queued is published again."""
+TURNS = 1
+"""How many of a project's requests are begun while Nova turns one of them down."""
 HOLD_SECONDS = 8.0
 REFRESH_SECONDS = 20.0
 TOMBSTONE_SECONDS = 1e6
@@ -117,6 +120,7 @@ class WorkerProgram:
             executor=executor,
             reconciler=Reconciler(store, executor, lease, limits, METRICS, clock, duplicates),
             lease=lease,
+            turns=Turns(TURNS, METRICS.put_off),
             metrics=METRICS,
             clock=clock,
             tombstone_seconds=TOMBSTONE_SECONDS,

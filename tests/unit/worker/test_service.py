@@ -16,6 +16,7 @@ from dedupd.ports import Lost, NotSent, StoreUnavailable
 from dedupd.request import Record, State, Verdict
 from dedupd.seal import Keys
 from dedupd.sim.faults import Rule
+from dedupd.worker import turns
 from dedupd.worker.service import MAX_REVISITS, REPUBLISH_SECONDS
 from tests.unit.site import (
     KEYPAIRS,
@@ -117,18 +118,27 @@ class Throttled:
     """Requests of one project whose every POST is turned down, until that ``is_over``."""
 
     auth = "noisy:" + "b" * 32
+    OTHERS_TAKE = 2.0
 
     def __init__(self, site: Site, crew: Crew) -> None:
         self.crew = crew
         self.is_over = False
         self.records: list[Record] = []
         self._site = site
+        self.answers_after = 0.0
         self._carry_out = site.cloud.carry_out
         site.cloud.carry_out = self._answer  # type: ignore[method-assign]
+        site.cloud.before_send = self._wait
+
+    def _is_ours(self, call: Call) -> bool:
+        return self.auth.encode() in dict(call.headers).values()
+
+    async def _wait(self, call: Call) -> None:
+        if call.method == "POST":
+            await asyncio.sleep(self.answers_after if self._is_ours(call) else self.OTHERS_TAKE)
 
     def _answer(self, call: Call) -> Answer:
-        ours = self.auth.encode() in dict(call.headers).values()
-        turned_down = ours and call.method == "POST" and not self.is_over
+        turned_down = self._is_ours(call) and call.method == "POST" and not self.is_over
         return Answer(429, ((b"Retry-After", b"8"),)) if turned_down else self._carry_out(call)
 
     async def submit(self, number: int) -> None:
@@ -586,17 +596,12 @@ class TestThrottled:
         await asyncio.sleep(5)
         return throttled
 
-    async def test_it_keeps_no_other_waiting(self, site: Site, throttled: Throttled) -> None:
-        began = site.clock()
-        await site.until_state(await site.submitted(), State.DONE)
-        assert site.clock() - began < 1
-
     async def test_most_of_its_requests_are_left_alone(
         self, site: Site, throttled: Throttled
     ) -> None:
         """Their time for retries has not begun: they wait for their turn, as in the queue."""
         begun, untouched = throttled.begun(), throttled.untouched()
-        assert PREFETCH // 2 <= len(begun) <= PREFETCH
+        assert LIMITS.in_flight <= len(begun) <= PREFETCH
         assert len(untouched) == 3 * PREFETCH - len(begun)
         await asyncio.sleep(LIMITS.retry - 30)
         assert throttled.untouched() == untouched
@@ -615,7 +620,7 @@ class TestThrottled:
         for record in first:
             await site.until_state(record, State.RELEASED)
         await asyncio.sleep(5)
-        assert PREFETCH // 2 <= len(throttled.begun()) <= PREFETCH
+        assert len(throttled.begun()) == LIMITS.in_flight
 
     @pytest.mark.parametrize("killed", [True, False])
     async def test_they_go_to_another_when_their_worker_has_gone(
@@ -631,9 +636,21 @@ class TestThrottled:
         assert site.clock() - began < LEASE_SECONDS + SWEEP_SECONDS + 2
         assert len(site.servers(throttled.auth)) == 3 * PREFETCH
 
-    async def test_where_nova_is_away_no_backlog_is_begun_whosever_it_is(
-        self, site: Site, start: Start
+    @pytest.mark.parametrize("turned_down_after", [0.0, 0.1])
+    async def test_others_have_all_of_the_worker_s_slots(
+        self, site: Site, throttled: Throttled, turned_down_after: float
     ) -> None:
+        """Time and again, also when many have just been released at once."""
+        throttled.answers_after, its = turned_down_after, 2 * LIMITS.in_flight
+        for turn in range(10):
+            records = [await site.submitted(client_token=f"{turn}-{n}") for n in range(its)]
+            began = site.clock()
+            for record in records:
+                await site.until_state(record, State.DONE)
+            assert site.clock() - began < 2 * Throttled.OTHERS_TAKE + 1
+            await asyncio.sleep(90)
+
+    async def test_where_nova_is_away_no_backlog_is_begun(self, site: Site, start: Start) -> None:
         """However it lies in the queue: each project's behind that of the last."""
 
         async def away(_call: Call) -> None:
@@ -642,15 +659,53 @@ class TestThrottled:
         site.cloud.before_send = away
         records = [
             await site.claimed(auth=f"u:{project:032}", client_token=f"t{number}")
-            for project in range(8)
-            for number in range(PREFETCH)
+            for project in range(4)
+            for number in range(3 * PREFETCH)
         ]
         for record in records:
             await site.publish(record.id, record)
         await start()
         await asyncio.sleep(60)
         begun = [record for record in records if site.now(record).retry_until is not None]
-        assert PREFETCH <= len(begun) < 2 * PREFETCH + 8
+        assert len(begun) <= 4 * PREFETCH
+
+    async def test_what_is_dropped_beyond_the_bound_goes_on_later(
+        self, site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(turns, "MAX_PUT_OFF", 8)
+        throttled = Throttled(site, await start())
+        for number in range(3 * PREFETCH):
+            await throttled.submit(number)
+        await site.until_state(await site.submitted(), State.DONE)
+        throttled.is_over = True
+        await throttled.until_done()
+        assert len(site.servers(throttled.auth)) == 3 * PREFETCH
+
+    async def test_who_has_put_it_off_leaves_it_to_who_waits_for_nova(
+        self, site: Site, start: Start
+    ) -> None:
+        """Nova has asked that one to wait: it is not sent sooner by another."""
+        site.cloud.script.append(PAUSE)
+        one, other = await start(), await start()
+        record = await site.claimed()
+        turn = await other.service._turns.begin(record.project_id, lambda: None)
+        assert turn is not None
+        held = [turn]
+        with turn:
+            turn.hold_up()
+            while len(held) < LIMITS.in_flight:
+                more = await other.service._turns.begin(record.project_id, lambda: None)
+                assert more is not None
+                held.append(more.__enter__())
+            for crew in (other, one):
+                crew.queue.take((record.id, record))
+                await asyncio.sleep(0.1)
+            assert other.count("dedupd_put_off_requests") == 1
+            [post] = site.cloud.posts()
+            for more in held[1:]:
+                more.__exit__(None, None, None)
+        await site.until_state(record, State.DONE)
+        assert site.cloud.posts()[1].when >= post.when + 100
 
 
 class TestStop:
