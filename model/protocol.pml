@@ -47,6 +47,7 @@ byte holders;
 byte alive = 6;                         /* the workers whose leases stand in the store */
 bool hint;                              /* whether the queue has a message */
 
+byte lying;                             /* whose claims have a copy in a member of the store that stands still */
 bool claimed;                           /* whether the token was ever claimed, */
 bool begun;                             /* and a message delivered */
 
@@ -69,6 +70,8 @@ byte told;                              /* the effect that clients were told of:
 bool contradicted;                      /* then they were told of another */
 bool promised;                          /* a client was told, without waiting, that it goes on */
 bool blind;                             /* something was sent while another send was in doubt */
+byte haunted;                           /* the clients of whose claims a copy lay when they took them back */
+bool returned;                          /* one of these was carried out */
 
 /*
  * For `one_survivor`: once one worker has overslept its settle time, or another has sent again, nobody dies, Nova
@@ -98,6 +101,7 @@ ltl true_failure { [] (!OVER || SURVIVING == 0) }
 ltl true_success { [] (!(state == done && kept == success) || (HAS(SURVIVING & ~past, named))) }
 ltl no_broken_promise { [] !(promised && state == none) }
 ltl no_blind_send { [] !blind }
+ltl no_return { [] !returned }
 ltl progress { [] (AWAITED -> <> !AWAITED) }
 ltl one_survivor { [] <> AT_MOST_ONE(SURVIVING) }
 
@@ -397,6 +401,8 @@ give_up:
 
 /* ---- a client's POST at a front: api/idempotent.py -------------------------------------------------------- */
 
+#define MAY_CLAIM(who) (VACANT && (who == 4 || claimed))
+
 /*
  * Only one that claims changes anything. The others are answered from the record, at any moment (see `told`).
  * The two are alike: let the first one claim first.
@@ -409,11 +415,30 @@ end_away:
 	atomic { claim(me) };
 #else
 	if
-	:: atomic { VACANT && (me == 4 || claimed) -> claim(me) }
+	:: atomic { MAY_CLAIM(me) -> claim(me) }
+	:: atomic { MAY_CLAIM(me) && faults > 0 -> faults--;    /* sent more than once */
+		claim(me);
+		lying = lying | BIT(me);
+		goto doubt }
+	:: atomic { MAY_CLAIM(me) && faults > 0 -> faults--;    /* not carried out yet; nobody can tell */
+		claimed = true;
+		lying = lying | BIT(me);
+		goto end }
 	:: atomic { state == queued -> write(me, queued, owner); promised = true; hint = true; goto end }   /* _assure */
 	fi;
+	goto publish;
+doubt:                                          /* etcd_fence.clear, before anybody hears of the claim */
+	if
+#ifdef UNFENCED_CLAIM
+	:: goto publish
+#else
+	:: atomic { lying = lying & ~BIT(me); goto publish }
 #endif
-	if                                      /* publish */
+	:: goto end                             /* or nobody ever hears of it */
+	fi;
+#endif
+publish:
+	if
 	:: atomic { hint = true; goto end }
 	:: atomic { faults > 0 -> faults--; goto end }          /* confirmed, and lost; or the front dies */
 	:: atomic { faults > 0 -> faults--; goto withdraw }     /* not confirmed, and not there */
@@ -424,7 +449,7 @@ withdraw:
 #ifdef UNFENCED_FORGET
 	:: atomic { write(0, none, NOBODY) }
 #else
-	:: atomic { HOLDS(me) -> write(0, none, NOBODY) }
+	:: atomic { HOLDS(me) -> write(0, none, NOBODY); haunted = haunted | (lying & BIT(me)) }
 #endif
 	:: atomic { !HOLDS(me) }
 	fi;
@@ -456,6 +481,11 @@ end:
 #else
 #define CERTAIN (SURVIVING == 0)
 #endif
+
+/* It compares that nothing is there, and its process's fence. */
+#define COPY(who) \
+	:: atomic { HAS(lying, who) && state == none -> lying = lying & ~BIT(who); \
+		claim(0); returned = returned || HAS(haunted, who) }
 
 #ifdef CANCEL_SENDING
 #define MAY_CANCEL AWAITED
@@ -490,6 +520,8 @@ end_over:
 	LEASE(1)
 	LEASE(2)
 	:: atomic { hint && faults > 0 -> faults--; hint = false }
+	COPY(4)
+	COPY(5)
 	:: atomic { MAY_CANCEL && deeds > 0 -> deeds--; write(0, cancelled, NOBODY) }
 	:: atomic { state == unknown && deeds > 0 && CERTAIN -> deeds--; finish(0, failure, 0) }
 	:: atomic { state == unknown && deeds > 0 && CERTAIN -> deeds--;

@@ -11,6 +11,7 @@ SAFETY = {
     "true_success": "what a stored success names is there, and was made for this request",
     "no_broken_promise": "what a client was told goes on is not withdrawn",
     "no_blind_send": "nothing is sent while an earlier send is in doubt",
+    "no_return": "a claim that was withdrawn does not come back",
 }
 """Properties of every moment, by their names in the model."""
 
@@ -73,6 +74,9 @@ DEFECTS = (
     Variant("REQUEUE_SENDING", "one_effect", "the sweeper puts SENDING back into the queue"),
     Variant("CLAIM_IN_TWO_STEPS", "one_effect", "a claim reads first and writes then"),
     Variant("UNFENCED_FORGET", "one_effect", "a claim is withdrawn although a worker has it"),
+    Variant(
+        "UNFENCED_CLAIM", "no_return", "a claim is heard of while a copy of it may be carried out"
+    ),
     Variant("CANCEL_SENDING", "true_failure", "what is being sent can be cancelled"),
     Variant("NO_TAKE_OVER", "progress", "nobody takes over from a worker that is gone"),
     Variant("NO_REPUBLISH", "progress", "nobody publishes again what the queue has lost"),

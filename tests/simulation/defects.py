@@ -28,6 +28,7 @@ from dedupd.exchange import Answer
 from dedupd.outcome import Outcome, Retry, Ruling
 from dedupd.ports import Delivery, QueueUnavailable, Stored, StoreUnavailable
 from dedupd.request import Record, Resource, State, Verdict
+from dedupd.sim.histories.copies import Fence
 from dedupd.sim.histories.intents import Intent
 from dedupd.sim.histories.operators import Operator
 from dedupd.store.memory import MemoryStore
@@ -137,6 +138,11 @@ def _(patch: Patch) -> None:
         return None if written is None else Stored(written, standing.payload)
 
     patch.setattr(MemoryStore, "begin", begin)
+
+
+@defect("a claim that compares no fence")
+def _(patch: Patch) -> None:
+    patch.setattr(Fence, "is_there", lambda _self, _key: True)
 
 
 @defect("a send without a look at the lease")

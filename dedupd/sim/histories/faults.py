@@ -26,6 +26,7 @@ class Fault(enum.StrEnum):
     STORE_REFUSED = "store refused"
     STORE_UNANSWERED = "store answer lost"
     STORE_LATE = "store committed late"
+    STORE_COPIED = "store copy left behind"
     EVENT_LOST = "completion lost"
     EVENT_REPEATED = "completion repeated"
     EVENT_SLOW = "completion slow"
@@ -86,6 +87,8 @@ POST = (
 )
 EVENT = (Fault.EVENT_LOST, Fault.EVENT_REPEATED, Fault.EVENT_SLOW)
 QUESTION = (Fault.QUESTION_SLOW, Fault.QUESTION_LOST, Fault.QUESTION_BROKEN)
+LATER = frozenset((Fault.STORE_COPIED,))
+"""Kinds that came later have chances of their own, so that a seed decides the rest as before."""
 FRONT = (Fault.FRONT_CRASH, Fault.FRONT_PAUSE, Fault.FRONT_CLOCK)
 """Faults by what they strike and nothing else does."""
 
@@ -120,6 +123,8 @@ _STORE: Weights = {
     Fault.STORE_UNANSWERED: 5.0,
     Fault.STORE_LATE: 4.0,
 }
+_COPIED: Weights = {Fault.STORE_COPIED: 3.0}
+"""Behind the others wherever it stands: what struck an operation before does so still."""
 _STORE_UPKEEP: Weights = {
     Fault.STORE_SLOW: 2.0,
     Fault.STORE_REFUSED: 1.5,
@@ -193,17 +198,17 @@ _MESSAGE: Weights = {
 _REPLY: Weights = {Fault.REPLY_LOST: 8.0, Fault.CALLER_GONE: 8.0}
 
 WEIGHTS: Mapping[Operation, Weights] = {
-    Operation.FRONT_STORE: {**_STORE, **_FRONT},
+    Operation.FRONT_STORE: {**_STORE, **_FRONT, **_COPIED},
     Operation.FRONT_PUBLISH: {**_PUBLISH, **_FRONT},
     Operation.FRONT_QUESTION: {**_QUESTION, **_FRONT},
     Operation.FRONT_UPKEEP: {**_STORE_UPKEEP, **_FRONT},
-    Operation.WORKER_STORE: {**_STORE, **_WORKER},
+    Operation.WORKER_STORE: {**_STORE, **_WORKER, **_COPIED},
     Operation.WORKER_UPKEEP: {**_STORE_UPKEEP, **_WORKER_UPKEEP},
     Operation.WORKER_PUBLISH: {**_PUBLISH, **_WORKER},
     Operation.WORKER_CONSUME: _CONSUME,
     Operation.WORKER_QUESTION: {**_QUESTION, **_WORKER},
     Operation.FRONT_PASSING: {**_PASSING, **_FRONT},
-    Operation.OPERATOR_STORE: _STORE,
+    Operation.OPERATOR_STORE: {**_STORE, **_COPIED},
     Operation.OPERATOR_QUESTION: _QUESTION,
     Operation.POST: _POST,
     Operation.EVENT: _EVENT,
@@ -306,9 +311,17 @@ Menu = tuple[tuple[float, Fault], ...]
 """Cumulated probabilities."""
 
 
-def menus(chance: random.Random, often: Mapping[Fault, float]) -> dict[Operation, Menu]:
-    """How likely each fault is at each operation of one history; ``often`` 1: as in the table."""
-    factors = {fault: chance.choice(SWARM) * factor / 100 for fault, factor in often.items()}
+def menus(
+    chance: random.Random, later: random.Random, often: Mapping[Fault, float]
+) -> dict[Operation, Menu]:
+    """How likely each fault is at each operation of one history; ``often`` 1: as in the table.
+
+    ``later`` draws for the kinds of ``LATER``.
+    """
+    factors = {
+        fault: (later if fault in LATER else chance).choice(SWARM) * factor / 100
+        for fault, factor in often.items()
+    }
     return {operation: _cumulated(weights, factors) for operation, weights in WEIGHTS.items()}
 
 

@@ -4,6 +4,7 @@
 2. All 2xx answers for a token are the same, and what they name was made by it.
 3. No stored failure stands while its effect exists; no 2xx without the effect.
 4. Every accepted request ends done, released, cancelled or unknown: none is lost, none is stuck.
+   No claim that its front has heard of comes back when it is gone. (``ledger.py``.)
 5. Nothing is replayed across projects; no secret goes to another user.
 6. Nothing in SENDING or UNKNOWN is sent again before a look that began after the settle time found
    nothing. (Seen while it happens: ``ledger.py``.)

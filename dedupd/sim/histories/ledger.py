@@ -21,6 +21,8 @@ class Life:
     """Whether a caller was told that it goes on."""
     withdrawn: bool = False
     """Whether it was taken back before anything was sent."""
+    heard: bool = False
+    """Whether the front that claimed it was told so."""
 
 
 @dataclass
@@ -99,8 +101,15 @@ class Ledger:
     _posts: dict[str, list[Post]] = field(default_factory=lambda: defaultdict(list))
 
     def claimed(self, record: Record) -> None:
-        """A claim was won."""
+        """A claim was won; what its front has heard of never comes back when it is gone."""
+        before = self.lives.get((record.id, record.birth))
+        if before is not None and before.heard:
+            self.violations.append(f"4: {record.id[:8]} was gone, and came back by itself")
         self.lives[record.id, record.birth] = Life(record, self.clock())
+
+    def heard(self, record: Record) -> None:
+        """A front is told that its claim was won."""
+        self.lives[record.id, record.birth].heard = True
 
     def moved(self, before: Record, after: Record) -> None:
         """A record was written; what has ended stays as it is, until only a tombstone is left."""

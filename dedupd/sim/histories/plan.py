@@ -114,7 +114,7 @@ def plan(
         workers=chance.choice(emphasis.workers),
         terms=_terms(chance, emphasis),
         nova=Settings(page_limit=chance.choice(emphasis.pages)),
-        menus=_menus(chance, emphasis, intensity),
+        menus=_menus(seed, chance, emphasis, intensity),
         callers=callers,
         meddles=chance.random() < emphasis.meddles,
         haste=emphasis.haste,
@@ -160,11 +160,14 @@ def _aim(chance: random.Random, emphasis: Emphasis) -> Aim | None:
     return chance.choice(emphasis.aims) if emphasis.aims else None
 
 
-def _menus(chance: random.Random, emphasis: Emphasis, intensity: float) -> dict[Operation, Menu]:
+def _menus(
+    seed: int, chance: random.Random, emphasis: Emphasis, intensity: float
+) -> dict[Operation, Menu]:
     often = emphasis.factors or {}
+    later = random.Random(f"{seed} later kinds")
     level = intensity * chance.choice((0.5, 1.0, 1.0, 2.0))
     return faults.menus(
-        chance, {fault: level * often.get(fault, emphasis.others) for fault in Fault}
+        chance, later, {fault: level * often.get(fault, emphasis.others) for fault in Fault}
     )
 
 

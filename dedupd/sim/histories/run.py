@@ -209,6 +209,7 @@ class _Play:
         callers = {f"caller-{number}" for number in range(len(self._plan.callers))}
         self.stage.torment.spared = frozenset(well | callers)
         self.stage.chronicle.note("world", "the faults end for", *sorted(well))
+        self.stage.sleepers.wake()
         fates = iter(self._plan.fates)
         for name, node in nodes.items():
             if name in well:

@@ -11,6 +11,7 @@ from dedupd.queue.memory import MemoryBroker
 from dedupd.request import Record
 from dedupd.seal import Keys
 from dedupd.sim.histories.chronicle import Chronicle
+from dedupd.sim.histories.copies import Sleepers
 from dedupd.sim.histories.faults import LASTING, Fate, Fault, Stream, Torment
 from dedupd.sim.histories.ledger import Ledger
 from dedupd.sim.histories.loop import Condition, Process, VirtualLoop
@@ -73,6 +74,7 @@ class Stage:
         """The world's own: what runs in it is no process's, and cannot be stopped."""
         self.chronicle = Chronicle(loop.time)
         self.truth = MemoryStore(self.clock)
+        self.sleepers = Sleepers(self.later)
         self.broker = MemoryBroker()
         self.nova = SimulatedNova(
             clock=self.clock,

@@ -9,6 +9,7 @@ import msgspec
 
 from dedupd.ports import Depth, Query, Stored, StoreUnavailable, Worker
 from dedupd.request import Record
+from dedupd.sim.histories.copies import Doubt, Fence
 from dedupd.sim.histories.faults import Fault, Operation
 from dedupd.sim.histories.stage import Node, at_once
 from dedupd.sim.histories.wire import LATENCY, SLOW_SECONDS, Manners, Wire
@@ -21,6 +22,7 @@ _MANNERS = Manners(
     unanswered=Fault.STORE_UNANSWERED,
     late=Fault.STORE_LATE,
     failure=lambda how: StoreUnavailable(f"The store failed: {how}."),
+    copied=Fault.STORE_COPIED,
 )
 
 
@@ -34,6 +36,7 @@ class HostileStore:
         self._node = node
         self._truth = node.stage.truth
         self._wire = Wire(node, operation, _MANNERS)
+        self._fence = Fence(node.stage.clock)
         self._leases: dict[str, float] = {}
         """Until when this process takes its own leases for living, by its own clock."""
         node.lease_ended = self._end_leases
@@ -45,16 +48,24 @@ class HostileStore:
         """Nothing to do."""
 
     async def claim(self, record: Record, payload: bytes) -> tuple[bool, Stored]:
-        """See ``Store.claim``."""
+        """See ``Store.claim``; a copy of it compares what it would replace, and the fence."""
+        stage, fence = self._node.stage, self._fence
+        key, standing = fence.standing(), stage.standing(record.id)
+        replaced = standing if standing is not None and standing.state.vacant else None
 
         def effect() -> tuple[bool, Stored]:
-            created, stored = at_once(self._truth.claim(record, payload))
-            if created:
-                self._node.stage.ledger.claimed(stored.record)
-                self._note("claimed", stored.record)
-            return created, stored
+            fence.tear_down()
+            return self._claim(record, payload, "claimed")
 
-        return await self._wire.exchange(record.id, effect)
+        def copy() -> None:
+            if fence.is_there(key) and stage.standing(record.id) == replaced:
+                self._claim(record, payload, "claimed by a copy")
+
+        doubt = Doubt(copy, told=fence.clear, untold=fence.condemn)
+        created, stored = await self._wire.exchange(record.id, effect, doubt)
+        if created:
+            stage.ledger.heard(stored.record)
+        return created, stored
 
     async def read(self, ids: Sequence[str]) -> dict[str, Stored]:
         """See ``Store.read``."""
@@ -80,7 +91,7 @@ class HostileStore:
                 self._note(f"{before.state.label} -> {after.state.label}", written)
             return written
 
-        return await self._wire.exchange(before.id, effect)
+        return await self._wire.exchange(before.id, effect, self._doubt(effect))
 
     async def begin(self, claimed: Record, sending: Record, worker: str) -> Stored | None:
         """See ``Store.begin``."""
@@ -92,7 +103,7 @@ class HostileStore:
                 self._note("claimed -> sending", written.record)
             return written
 
-        return await self._wire.exchange(claimed.id, effect)
+        return await self._wire.exchange(claimed.id, effect, self._doubt(effect))
 
     async def forget(self, record: Record) -> bool:
         """See ``Store.forget``."""
@@ -104,7 +115,7 @@ class HostileStore:
                 self._note("forgotten", record)
             return gone
 
-        return await self._wire.exchange(record.id, effect)
+        return await self._wire.exchange(record.id, effect, self._doubt(effect))
 
     async def pending(self, limit: int) -> list[Record]:
         """See ``Store.pending``."""
@@ -191,6 +202,17 @@ class HostileStore:
                 loop.call_later(delay + size, listener, event, context=process.context)
 
         return publish
+
+    def _claim(self, record: Record, payload: bytes, how: str) -> tuple[bool, Stored]:
+        created, stored = at_once(self._truth.claim(record, payload))
+        if created:
+            self._node.stage.ledger.claimed(stored.record)
+            self._note(how, stored.record)
+        return created, stored
+
+    def _doubt(self, effect: Callable[[], object]) -> Doubt:
+        """Of a write that compares a version: a copy does the same, and all doubt condemns."""
+        return Doubt(effect, told=self._fence.condemn, untold=self._fence.condemn)
 
     def _lease(self, worker: Worker, seconds: float) -> Worker:
         """The lease as the store measures it."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dedupd.errors import DedupdError
+from dedupd.sim.histories.copies import Doubt, course
 from dedupd.sim.histories.faults import UPKEEP, Fault, Operation
 from dedupd.sim.histories.loop import Process
 from dedupd.sim.histories.stage import Node
@@ -30,6 +31,8 @@ class Manners:
     unanswered: Fault
     late: Fault
     failure: Callable[[str], Exception]
+    copied: Fault | None = None
+    """What leaves a copy behind, if anything does."""
 
 
 class Wire:
@@ -47,8 +50,12 @@ class Wire:
         """Whose wire it is."""
         return self._process
 
-    async def exchange(self, subject: str, effect: Callable[[], T]) -> T:
+    async def exchange(
+        self, subject: str, effect: Callable[[], T], doubt: Doubt | None = None
+    ) -> T:
         """Have ``effect`` carried out by the engine, in one step, and its result brought back.
+
+        ``doubt`` is what concerns one that is sent more than once; None: its copies do the same.
 
         Raises:
             Exception: what ``effect`` raises, or the port's failure: then it was carried out, or
@@ -73,12 +80,35 @@ class Wire:
         elif fault is manners.late:
             stage.later(latency, _fail, answer, manners.failure("late"))
             stage.later(latency + SLOW_SECONDS * size, _carry_out, answer, effect)
+        elif fault is manners.copied:
+            self._leave_copy(answer, effect, doubt or Doubt(effect), size)
         else:
             self._only_struck(answer, effect, fault, latency, size)
         try:
             return await answer
         finally:
             del answer  # a failure knows this frame: nothing is to go in circles
+
+    def _leave_copy(
+        self, answer: asyncio.Future[T], effect: Callable[[], T], doubt: Doubt, size: float
+    ) -> None:
+        """It is sent more than once; one copy lies in a member that stands still."""
+        stage, drawn = self._node.stage, course(size)
+        latency = LATENCY * (0.1 + size)
+
+        def resolved() -> T:
+            result = effect()
+            doubt.told()
+            return result
+
+        if drawn.answered:
+            stage.later(latency, _carry_out, answer, resolved)
+        else:
+            stage.later(latency, doubt.untold)
+            failure = self._manners.failure("copied")
+            lost = (_carry_out, answer, effect, failure)
+            stage.later(latency, *lost if drawn.carried_out else (_fail, answer, failure))
+        stage.sleepers.leave(latency, drawn.seconds, doubt.copy)
 
     def _only_struck(
         self,
