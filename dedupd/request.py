@@ -221,7 +221,7 @@ def take_over(record: Record, worker: str) -> Record:
 
 
 def requeue(record: Record, worker: str, retry_until: float) -> Record:
-    """Back to QUEUED: no attempt had an effect, and ``worker`` waits to send it again."""
+    """Back to QUEUED: no attempt had an effect, and ``worker`` ("": none) waits to send again."""
     until = record.retry_until if record.retry_until is not None else retry_until
     return msgspec.structs.replace(record, state=State.QUEUED, owner=worker, retry_until=until)
 

@@ -223,6 +223,7 @@ def _worker_service(shared: Parts, user: KeystoneServiceUser | None) -> WorkerSe
         shared.store, shared.cloud, shared.keys, lease, bounds, shared.metrics, clock
     )
     duplicates = str(settings.nova.duplicates)
+    prefetch = PREFETCH_PER_SLOT * settings.nova.max_in_flight
     return WorkerService(
         store=shared.store,
         queue=shared.queue,
@@ -234,11 +235,11 @@ def _worker_service(shared: Parts, user: KeystoneServiceUser | None) -> WorkerSe
             shared.store, executor, lease, bounds, shared.metrics, clock, duplicates
         ),
         lease=lease,
-        turns=Turns(settings.nova.max_in_flight, shared.metrics.put_off),
+        turns=Turns(settings.nova.max_in_flight, prefetch, shared.metrics.put_off),
         metrics=shared.metrics,
         clock=clock,
         tombstone_seconds=settings.retention.tombstone_days * DAY,
-        prefetch=PREFETCH_PER_SLOT * settings.nova.max_in_flight,
+        prefetch=prefetch,
         sweep_seconds=settings.worker.sweep_seconds,
         stop_seconds=settings.worker.stop_seconds,
         background=shared.background,

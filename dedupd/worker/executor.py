@@ -312,7 +312,8 @@ class Executor:
         now = self._clock()
         pause = outcome.retry_after(answer)
         again = retry is Retry.ALWAYS or (retry is Retry.IF_ASKED and pause is not None)
-        queued = request.requeue(job.record, self._lease.worker_id, now + self._limits.retry)
+        sender = "" if self._stopping else self._lease.worker_id
+        queued = request.requeue(job.record, sender, now + self._limits.retry)
         until = queued.retry_until or now
         again = again and now + (pause or 0.0) < until
         if job.record.retry_until is None or not again:

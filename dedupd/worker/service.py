@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+import itertools
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
 from oslo_log import log
 
 from dedupd.background import Background
 from dedupd.metrics import Metrics
-from dedupd.ports import Delivery, Queue, Store, Stored, StoreUnavailable
+from dedupd.ports import (
+    Delivery,
+    Queue,
+    QueueUnavailable,
+    Store,
+    Stored,
+    StoreUnavailable,
+)
 from dedupd.request import Record, State
 from dedupd.seal import Unsealable
 from dedupd.worker.executor import Executor, Step
@@ -19,7 +27,7 @@ from dedupd.worker.job import Job, Opener
 from dedupd.worker.lease import Lease
 from dedupd.worker.reconciler import Decision, Reconciler
 from dedupd.worker.sweeper import Sweeper
-from dedupd.worker.turns import Turn, Turns
+from dedupd.worker.turns import Notices, Turn, Turns
 
 LOG = log.getLogger(__name__)
 
@@ -28,6 +36,9 @@ HAND_BACK_SECONDS = 1.0
 
 REPUBLISH_SECONDS = 15.0
 """Seconds after which a record that is still queued is published again."""
+
+PUBLISHED_AT_ONCE = 1000
+"""How many of what was put off are published at a time."""
 
 MAX_REVISITS = 8
 """How many unknowns are looked for at once."""
@@ -79,6 +90,7 @@ class WorkerService:
         self._tasks: list[asyncio.Task[None]] = []
         self._revisits = asyncio.Semaphore(MAX_REVISITS)
         self._turns = turns
+        self._publishing: set[asyncio.Task[None]] = set()
         self._consuming = False
         self._sweeper = Sweeper(
             store=store,
@@ -117,8 +129,7 @@ class WorkerService:
 
         What waits for its turn, and what is only looked for, goes to others: a send that began late
         would be cut off, and put in doubt. So would one that is repeated, since what is in flight
-        had no effect: that goes to others, too. At once where it has a message still; the sweeper
-        finds the rest when the lease is given up.
+        had no effect: that goes to others, too.
         """
         self._consuming = False
         self._executor.stop_sending()
@@ -140,6 +151,7 @@ class WorkerService:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*self._publishing)
         try:
             await self._lease.give_up()
         except StoreUnavailable as error:
@@ -150,10 +162,10 @@ class WorkerService:
 
         Where the lease has ended, so that nothing could be sent, it is for others.
         """
-        if delivery.id in self._in_hand:
-            delivery.acknowledge()
-        elif self._lease.has_ended():
+        if self._lease.has_ended():
             _hand_back_later(delivery)
+        elif delivery.id in self._in_hand:
+            delivery.acknowledge()
         else:
             self._start(delivery.id, self._take(delivery))
 
@@ -200,10 +212,10 @@ class WorkerService:
         await self._go_on(job, step)
 
     async def _send(self, delivery: Delivery) -> tuple[Job, Step] | None:
-        """Send a queued request when its turn has come; None: it is none, or not for this worker.
+        """Send a queued request if it has its turn; None: it is none, or not for now.
 
-        The message may be acknowledged before that, and is before a wait to send again; whatever
-        is done with it later does nothing.
+        The message is acknowledged before a wait to send again; it is published again where that
+        wait is broken off.
         """
         record = delivery.claimed
         if record is None:
@@ -211,11 +223,20 @@ class WorkerService:
             if stored is None:
                 return None
             record = stored.record
-        turn = await self._turns.begin(record.project_id, delivery.acknowledge)
+        turn = self._turns.begin(record.project_id, delivery)
         if turn is None:
             return None
-        with turn:
+        is_given_up = False
+        try:
             return await self._send_now(delivery, record.owner, turn)
+        except (asyncio.CancelledError, StoreUnavailable):
+            is_given_up = turn.held_up
+            raise
+        finally:
+            notices = turn.end()
+            if is_given_up:
+                notices[delivery.id] = None
+            self._publish_again(notices)
 
     async def _send_now(
         self, delivery: Delivery, owner: str, turn: Turn
@@ -233,6 +254,25 @@ class WorkerService:
             job = self._opener.open(stored)
             step = await self._executor.send(job, turn.hold_up)
         return job, step
+
+    def _publish_again(self, notices: Notices) -> None:
+        """Publish what has no message any more, and is for whoever has time."""
+        if notices:
+            task = asyncio.create_task(self._publish_all(notices))
+            self._publishing.add(task)
+            task.add_done_callback(self._publishing.discard)
+
+    async def _publish_all(self, notices: Notices) -> None:
+        """What is not published is found by the sweeper."""
+        for some in _slices(notices, PUBLISHED_AT_ONCE):
+            work = (self._queue.publish(request_id, notices[request_id]) for request_id in some)
+            ends = await asyncio.gather(*work, return_exceptions=True)
+            failed = [end for end in ends if isinstance(end, BaseException)]
+            for error in failed:
+                if not isinstance(error, QueueUnavailable):
+                    raise error
+            if failed:
+                LOG.warning("%d requests: left to the sweeper: %s", len(failed), failed[0])
 
     async def _queued(self, request_id: str) -> Stored | None:
         """What is stored of a request, if it is queued."""
@@ -280,6 +320,13 @@ class WorkerService:
             stored = (await self._store.read([record.id])).get(record.id)
             if stored is not None and stored.record.state is State.UNKNOWN:
                 await self._reconciler.revisit(self._opener.open(stored))
+
+
+def _slices(ids: Iterable[str], size: int) -> Iterator[list[str]]:
+    """So many at a time, in their order."""
+    remaining = iter(ids)
+    while some := [*itertools.islice(remaining, size)]:
+        yield some
 
 
 def _hand_back_later(delivery: Delivery) -> None:

@@ -24,8 +24,8 @@ LOG = log.getLogger(__name__)
 BATCH = 1000
 """How many expired records are cleared, or queued ones published, at a time."""
 
-REPUBLISH_DOUBLINGS = 5
-"""So many pauses between publications, each twice the last; then they stay: 240 s after 15 s."""
+PATIENCE = 16
+"""So many times the pause between publications where Nova turns a request's project down."""
 
 MAX_CLEARED = 4
 """How many batches one sweep clears; then it looks first at what is pending again."""
@@ -47,8 +47,7 @@ class Sweeper:
     """Looks after what is pending, and clears what has expired.
 
     Args:
-        republish_seconds: After how long a record that is still queued is published again; it is
-            doubled each time.
+        republish_seconds: After how long a record that is still queued is published again.
         adopt: Takes a SENDING record over that nobody alive works on.
         revisit: Looks again for what is UNKNOWN.
         in_hand: Whether this worker is working on an id right now.
@@ -65,12 +64,8 @@ class Sweeper:
     adopt: Callable[[Record], None]
     revisit: Callable[[Record], None]
     _visits: dict[tuple[str, State], _Visits] = field(default_factory=dict)
+    _turned_down: set[str] = field(default_factory=set)
     _departure: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        """The pauses grow: a message may have come to a worker that has put its request off."""
-        times = range(REPUBLISH_DOUBLINGS)
-        self._pauses = tuple(self.republish_seconds * 2**number for number in times)
 
     async def run(self, seconds: float) -> None:
         """Sweep every ``seconds``, at once the first time and when a worker has gone.
@@ -79,11 +74,13 @@ class Sweeper:
         """
         self._started = self.clock()
         self.store.on_departure(lambda _worker_id: self._departure.set())
+        departed = False
         while True:
-            departed, left = self._departure.is_set(), False
+            departed, left = departed or self._departure.is_set(), False
             self._departure.clear()
             try:
                 left = await self.sweep(departed=departed)
+                departed = False
             except (StoreUnavailable, QueueUnavailable) as error:
                 LOG.warning("The sweep was broken off: %s", error)
                 await self.resign()
@@ -109,6 +106,7 @@ class Sweeper:
         pending = await self.store.pending(MAX_PENDING)
         living = {worker.id for worker in await self.store.workers()}
         self._measure(pending)
+        self._turned_down = _turned_down(pending, living, self.clock())
         keys = {(record.id, record.state) for record in pending}
         self._visits = {key: visits for key, visits in self._visits.items() if key in keys}
         leads = await self.store.lead(self.worker_id())
@@ -133,7 +131,7 @@ class Sweeper:
             overdue = record.retry_until is not None and record.retry_until <= now
             if record.state is not State.QUEUED or record.id in seen_to or not overdue:
                 continue
-            if not self.in_hand(record.id) and self._is_due(record):
+            if not self.in_hand(record.id) and self._is_ripe(record, (self.republish_seconds,)):
                 yield record
 
     def _is_ours(self, record: Record, leads: bool, living: set[str]) -> bool:
@@ -166,14 +164,14 @@ class Sweeper:
         Else every request of a backlog would have a further message every ``republish_seconds``,
         and new ones wait behind them all. What has none comes to its turn when those before it
         are gone, and fewer are left than are queued. What a living worker waits to send again has
-        none, and needs none; nor does what is in hand here.
+        none, and needs none; nor does what is in hand here, or may be put off there.
 
         Raises:
             QueueUnavailable: the broker is away.
         """
         queued = (record for record in pending if record.state is State.QUEUED)
         unheld = (record for record in queued if record.owner not in living)
-        waiting = (record for record in unheld if not self.in_hand(record.id))
+        waiting = (record for record in unheld if not self._may_be_put_off(record))
         needed = {record.id for record in itertools.chain(due, waiting)}
         missing = len(needed) - await self.queue.depth() if due else 0
         lost = due[: max(missing, 0)]
@@ -193,9 +191,17 @@ class Sweeper:
         return False
 
     def _is_due(self, record: Record) -> bool:
-        """Whether the broker may have lost it; at once where that was before this process began."""
+        """Whether the broker may have lost it; at once where that was before this process began.
+
+        Where Nova turns its project down it may be put off, and is given more time.
+        """
         older = record.created_at < self._started and (record.id, record.state) not in self._visits
-        return older or self._is_ripe(record, self._pauses)
+        patience = PATIENCE if record.project_id in self._turned_down else 1
+        return older or self._is_ripe(record, (self.republish_seconds * patience,))
+
+    def _may_be_put_off(self, record: Record) -> bool:
+        """Whether it may be with a worker, here or elsewhere, without a message."""
+        return self.in_hand(record.id) or record.project_id in self._turned_down
 
     def _due(self, record: Record, pauses: tuple[float, ...]) -> bool:
         """Whether the next pause has passed; the one after that begins then."""
@@ -240,3 +246,10 @@ class Sweeper:
         now = self.clock()
         ages = [now - record.created_at for record in pending if record.state < State.UNKNOWN]
         self.metrics.oldest.set(max(ages, default=0.0))
+
+
+def _turned_down(pending: list[Record], living: set[str], now: float) -> set[str]:
+    """The projects of which a living worker waits to send something again."""
+    owned = (record for record in pending if record.owner in living)
+    queued = (record for record in owned if record.state is State.QUEUED)
+    return {record.project_id for record in queued if now < (record.retry_until or now)}

@@ -4,31 +4,34 @@ A request that had no effect (429 with Retry-After, say) waits to be sent again,
 its message kept meanwhile, one project that Nova throttles would soon hold every message that a
 worker may have. So its message is done with when it begins to wait: its record says enough. And
 were nothing else done, the whole backlog of such a project would be sent once, wait, and be
-released when ``[nova] retry_seconds`` are over. So as long as any of a project's requests waits,
-only some of them are begun; the rest is *put off*: untouched in the store, in its order here.
+released when ``[nova] retry_seconds`` are over. So the more of a project's requests wait, the fewer
+others of it are begun, down to none. What is not begun is *put off*: untouched in the store, its
+message done with as well, and published again when there is room for it.
 
-A project of which none waits is never put off, however many others are.
+A project of which none waits is never put off, whatever becomes of others.
 """
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 from oslo_log import log
 from prometheus_client import Gauge
+
+from dedupd.ports import Delivery
+from dedupd.request import Record
 
 LOG = log.getLogger(__name__)
 
 MAX_PUT_OFF = 10_000
 """How many a worker puts off; it drops what comes beyond, for the sweeper to publish again.
 
-Some 30 MB, where requests are small."""
+Some 6 MB, where requests are small."""
 
-Waiter = asyncio.Future[None]
+Notices = dict[str, Record | None]
+"""Messages to be published: ids, and the records as they were claimed, where those are known."""
 
 
 @dataclass(slots=True)
@@ -40,113 +43,89 @@ class _Project:
     """Requests whose turn it is."""
     held_up: int = 0
     """Those of them that wait to be sent again, or have waited."""
-    put_off: dict[Waiter, None] = field(default_factory=dict)
+    put_off: Notices = field(default_factory=dict)
 
 
 class Turns:
-    """Gives each request of a worker its turn.
+    """Gives each request of a worker its turn, or puts it off.
 
     Args:
-        limit: How many of a project's requests may be begun while Nova turns any of them down;
-            those that were begun before it did are not counted back.
+        limit: So many of a project's requests wait to be sent again when no other one is begun.
+        most: How many are begun at most while none waits: a worker holds no more messages.
         gauge: Shows how many are put off.
     """
 
-    def __init__(self, limit: int, gauge: Gauge) -> None:
+    def __init__(self, limit: int, most: int, gauge: Gauge) -> None:
         self._limit = limit
+        self._most = most
         self._gauge = gauge
-        self._put_off = 0
         self._projects: dict[str, _Project] = {}
+        self._put_off = 0
 
-    async def begin(self, project_id: str, done_with: Callable[[], None]) -> Turn | None:
-        """Wait for a turn; safe to cancel.
-
-        Args:
-            project_id: Whose request it is.
-            done_with: Settles its message, which is not kept while a request waits for anything
-                but a slot. May be called twice.
-
-        Returns:
-            The turn, to be entered at once; None where too many are put off already.
-        """
+    def begin(self, project_id: str, delivery: Delivery) -> Turn | None:
+        """The request's turn; None: it is put off, or dropped, and its message to be settled."""
         project = self._projects.setdefault(project_id, _Project(project_id))
-        if project.put_off or (project.held_up and project.begun >= self._limit):
-            if self._put_off >= MAX_PUT_OFF:
-                return None
-            done_with()
-            await self._wait(project)
-        else:
+        if not project.held_up or self._room(project) > 0:
             project.begun += 1
-        return Turn(self, project, done_with)
+            return Turn(self, project, delivery.acknowledge)
+        self._put_off_one(project, delivery)
+        return None
 
-    def end(self, project: _Project, *, held_up: bool) -> None:
-        """A turn is over; those that are put off have theirs, as far as the limit lets them."""
+    def end(self, project: _Project, *, held_up: bool) -> Notices:
+        """A turn is over; what there is room for by now, to be published again."""
         project.begun -= 1
         project.held_up -= held_up
-        while project.put_off and project.begun < self._limit:
-            waiter = next(iter(project.put_off))
-            self._withdraw(project, waiter)
-            if not waiter.done():
-                project.begun += 1
-                waiter.set_result(None)
+        count = self._room(project) if project.held_up else len(project.put_off)
+        ids = [*itertools.islice(project.put_off, max(0, count))]
+        again = {request_id: project.put_off.pop(request_id) for request_id in ids}
+        self._count(-len(again))
         if not project.begun:
             del self._projects[project.id]
+        return again
 
-    async def _wait(self, project: _Project) -> None:
-        """Until another one of the project passes its turn on, which counts as begun then."""
+    def _put_off_one(self, project: _Project, delivery: Delivery) -> None:
+        """Keep what the message says; the latest, where one came before."""
+        if delivery.id not in project.put_off:
+            if self._put_off >= MAX_PUT_OFF:
+                return
+            self._count(1)
         if not project.put_off:
             LOG.info(
-                "Nova turns requests of project %s down: beyond the %d begun they are put off",
+                "Nova turns requests of project %s down: others are put off beyond the %d begun",
                 project.id,
                 project.begun,
             )
-        waiter: Waiter = asyncio.get_running_loop().create_future()
-        project.put_off[waiter] = None
-        self._count(1)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.cancelled():
-                self._withdraw(project, waiter)
-            else:
-                self.end(project, held_up=False)
-            raise
-
-    def _withdraw(self, project: _Project, waiter: Waiter) -> None:
-        if waiter in project.put_off:
-            del project.put_off[waiter]
-            self._count(-1)
+        project.put_off[delivery.id] = delivery.claimed
 
     def _count(self, more: int) -> None:
         self._put_off += more
         self._gauge.set(self._put_off)
 
+    def _room(self, project: _Project) -> int:
+        """How many more may be begun: the same part of ``most`` as is left of ``limit``."""
+        left = max(0, self._limit - project.held_up)
+        return self._most * left // self._limit - (project.begun - project.held_up)
+
 
 class Turn:
-    """One request's turn; it is passed on at the end of the ``with`` block."""
+    """One request's turn, from ``Turns.begin`` to ``end``."""
 
-    __slots__ = ("_done_with", "_held_up", "_project", "_turns")
+    __slots__ = ("_done_with", "_project", "_turns", "held_up")
 
     def __init__(self, turns: Turns, project: _Project, done_with: Callable[[], None]) -> None:
         self._turns = turns
         self._project = project
         self._done_with = done_with
-        self._held_up = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._turns.end(self._project, held_up=self._held_up)
+        self.held_up = False
+        """Whether it has waited to be sent again, and has no message any more."""
 
     def hold_up(self) -> None:
         """It had no effect, and its record says that this worker waits to send it again."""
         self._done_with()
-        if not self._held_up:
-            self._held_up = True
+        if not self.held_up:
+            self.held_up = True
             self._project.held_up += 1
+
+    def end(self) -> Notices:
+        """See ``Turns.end``; called once."""
+        return self._turns.end(self._project, held_up=self.held_up)

@@ -199,7 +199,7 @@ class Site:
             executor=executor,
             reconciler=reconciler,
             lease=lease,
-            turns=Turns(limits.in_flight, metrics.put_off),
+            turns=Turns(limits.in_flight, PREFETCH, metrics.put_off),
             metrics=metrics,
             clock=clock,
             tombstone_seconds=TOMBSTONE_SECONDS,

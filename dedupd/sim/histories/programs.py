@@ -45,8 +45,7 @@ PASSING_SECONDS = 5.0
 LEASE_SECONDS = 6.0
 REPUBLISH_SWEEPS = 1.2
 """After how many sweeps what is still queued is published again."""
-TURNS = 1
-"""How many of a project's requests are begun while Nova turns one of them down."""
+PREFETCH = 8
 HOLD_SECONDS = 8.0
 REFRESH_SECONDS = 20.0
 TOMBSTONE_SECONDS = 1e6
@@ -120,11 +119,11 @@ class WorkerProgram:
             executor=executor,
             reconciler=Reconciler(store, executor, lease, limits, METRICS, clock, duplicates),
             lease=lease,
-            turns=Turns(TURNS, METRICS.put_off),
+            turns=Turns(1, PREFETCH, METRICS.put_off),
             metrics=METRICS,
             clock=clock,
             tombstone_seconds=TOMBSTONE_SECONDS,
-            prefetch=8,
+            prefetch=PREFETCH,
             sweep_seconds=self._terms.sweep,
             republish_seconds=REPUBLISH_SWEEPS * self._terms.sweep,
             stop_seconds=5.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -114,6 +115,25 @@ async def overtaken(
     return stalled, await site.until_state(record, State.DONE)
 
 
+class Way:
+    """One worker's way to the store; while it is ``cut`` all that is asked fails after 5 s."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.cut = False
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+
+        async def asked(*arguments: Any, **more: Any) -> Any:
+            if self.cut:
+                await asyncio.sleep(5)
+                raise StoreUnavailable("The worker is cut off.")
+            return await method(*arguments, **more)
+
+        return method if name.startswith("on_") else asked
+
+
 class Throttled:
     """Requests of one project whose every POST is turned down, until that ``is_over``."""
 
@@ -130,15 +150,15 @@ class Throttled:
         site.cloud.carry_out = self._answer  # type: ignore[method-assign]
         site.cloud.before_send = self._wait
 
-    def _is_ours(self, call: Call) -> bool:
+    def is_ours(self, call: Call) -> bool:
         return self.auth.encode() in dict(call.headers).values()
 
     async def _wait(self, call: Call) -> None:
         if call.method == "POST":
-            await asyncio.sleep(self.answers_after if self._is_ours(call) else self.OTHERS_TAKE)
+            await asyncio.sleep(self.answers_after if self.is_ours(call) else self.OTHERS_TAKE)
 
     def _answer(self, call: Call) -> Answer:
-        turned_down = self._is_ours(call) and call.method == "POST" and not self.is_over
+        turned_down = self.is_ours(call) and call.method == "POST" and not self.is_over
         return Answer(429, ((b"Retry-After", b"8"),)) if turned_down else self._carry_out(call)
 
     async def submit(self, number: int) -> None:
@@ -157,6 +177,15 @@ class Throttled:
     async def until_done(self) -> None:
         for record in self.records:
             await self._site.until_state(record, State.DONE)
+
+    async def until_ended(self) -> None:
+        """Done, or released and cleared."""
+        for record in self.records:
+            await self._site.until(functools.partial(self._has_ended, record))
+
+    def _has_ended(self, record: Record) -> bool:
+        gone = record.id not in self._site.store._requests
+        return gone or self._site.now(record).state >= State.DONE
 
 
 class TestDelivery:
@@ -681,31 +710,139 @@ class TestThrottled:
         await throttled.until_done()
         assert len(site.servers(throttled.auth)) == 3 * PREFETCH
 
-    async def test_who_has_put_it_off_leaves_it_to_who_waits_for_nova(
+    async def test_who_hears_of_it_as_it_was_claimed_leaves_it_to_who_waits_for_nova(
         self, site: Site, start: Start
     ) -> None:
-        """Nova has asked that one to wait: it is not sent sooner by another."""
+        """As of one that was put off, and is sent meanwhile: Nova has asked for a pause."""
         site.cloud.script.append(PAUSE)
         one, other = await start(), await start()
         record = await site.claimed()
-        turn = await other.service._turns.begin(record.project_id, lambda: None)
-        assert turn is not None
-        held = [turn]
-        with turn:
-            turn.hold_up()
-            while len(held) < LIMITS.in_flight:
-                more = await other.service._turns.begin(record.project_id, lambda: None)
-                assert more is not None
-                held.append(more.__enter__())
-            for crew in (other, one):
-                crew.queue.take((record.id, record))
-                await asyncio.sleep(0.1)
-            assert other.count("dedupd_put_off_requests") == 1
-            [post] = site.cloud.posts()
-            for more in held[1:]:
-                more.__exit__(None, None, None)
+        one.queue.take((record.id, record))
+        await waiting(site, record)
+        other.queue.take((record.id, record))
         await site.until_state(record, State.DONE)
-        assert site.cloud.posts()[1].when >= post.when + 100
+        first, second = site.cloud.posts()
+        assert second.when >= first.when + 100
+
+    @pytest.mark.parametrize("pause", [None, 60])
+    async def test_who_meets_one_429_leaves_others_their_share(
+        self, site: Site, start: Start, pause: int | None
+    ) -> None:
+        """It does not draw all that its project has."""
+        crews = [await start() for _ in range(4)]
+        headers = () if pause is None else ((b"Retry-After", str(pause).encode()),)
+        site.cloud.script.append(Answer(429, headers))
+
+        async def slow(call: Call) -> None:
+            if call.method == "POST":
+                await asyncio.sleep(2)
+
+        site.cloud.before_send = slow
+        records = [await site.submitted(client_token=f"t{number}") for number in range(500)]
+        began = site.clock()
+        for record in records:
+            await site.until_state(record, State.DONE)
+        alone = 2 * len(records) / LIMITS.in_flight
+        assert site.clock() - began < alone / len(crews) + (pause or 0) + 15
+
+    @pytest.mark.parametrize("seconds", [3, 8])
+    async def test_a_store_that_is_away_costs_them_little(
+        self, site: Site, throttled: Throttled, seconds: float
+    ) -> None:
+        await asyncio.sleep(200)
+        throttled.is_over = True
+        site.store.away = True
+        await asyncio.sleep(seconds)
+        site.store.away = False
+        began = site.clock()
+        await throttled.until_ended()
+        assert site.clock() - began < LEASE_SECONDS + 2 * REPUBLISH_SECONDS
+
+    async def test_a_worker_cut_off_from_the_store_does_not_keep_them(
+        self, site: Site, start: Start
+    ) -> None:
+        leader, way = await start(), Way(site.store)
+        throttled = Throttled(site, await start(store=way))
+        leader.queue._stop()
+        for number in range(10 * PREFETCH):
+            await throttled.submit(number)
+        await asyncio.sleep(5)
+        way.cut = throttled.is_over = True
+        site.broker.consumers.append(leader.queue)
+        began = site.clock()
+        await asyncio.sleep(LEASE_SECONDS + 1)
+        await site.store.retire(throttled.crew.lease.worker_id)  # as etcd tells
+        await throttled.until_ended()
+        assert site.clock() - began < LEASE_SECONDS + 3 * REPUBLISH_SECONDS
+
+    async def test_nor_what_it_waits_to_send_again(self, site: Site, start: Start) -> None:
+        """It sends nothing any more: another message of it is for others."""
+        site.cloud.script.append(PAUSE)
+        way = Way(site.store)
+        crew = await start(store=way)
+        record = await waiting(site, await site.submitted())
+        way.cut = True
+        await asyncio.sleep(LEASE_SECONDS + 1)
+        delivery = Delivered(record.id)
+        crew.service._deliver(delivery)
+        await asyncio.sleep(2)
+        assert delivery.ends == ["handed back"]
+
+    async def test_they_go_to_another_as_soon_as_their_worker_is_told_to_stop(
+        self, site: Site, start: Start, throttled: Throttled
+    ) -> None:
+        """Although something of another project is under way there until the end."""
+        throttled.OTHERS_TAKE = STOP_SECONDS - 1
+        await site.submitted()
+        await site.until(lambda: not throttled.is_ours(site.cloud.posts()[-1].call))
+        await start()
+        throttled.is_over = True
+        stopping = asyncio.create_task(throttled.crew.service.stop())
+        began = site.clock()
+        await throttled.until_done()
+        assert site.clock() - began < 5
+        await stopping
+
+    async def test_a_stop_ends_when_they_are_published(
+        self, site: Site, throttled: Throttled, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its process is closed next."""
+        queue = throttled.crew.queue
+        publish = queue.publish
+
+        async def slow(request_id: str, claimed: Record | None = None) -> None:
+            await asyncio.sleep(1)
+            await publish(request_id, claimed)
+
+        monkeypatch.setattr(queue, "publish", slow)
+        await throttled.crew.service.stop()
+        assert {request_id for request_id, _ in site.broker.waiting} == {
+            record.id for record in throttled.records
+        }
+
+    async def test_what_is_turned_down_during_a_stop_goes_to_another_at_once(
+        self, site: Site, start: Start
+    ) -> None:
+        """Its message says that nobody has it; so does its record."""
+        site.cloud.script.append(Answer(429, ((b"Retry-After", b"1"),)))
+        seconds = [2.0, STOP_SECONDS - 1]
+
+        async def slow(call: Call) -> None:
+            if call.method == "POST" and seconds:
+                await asyncio.sleep(seconds.pop(0))
+
+        site.cloud.before_send = slow
+        crew = await start()
+        record = await site.submitted()
+        await site.until(lambda: len(site.cloud.posts()) == 1)
+        await site.submitted(client_token="other")
+        await site.until(lambda: len(site.cloud.posts()) == 2)
+        await start()
+        began = site.clock()
+        stopping = asyncio.create_task(crew.service.stop())
+        await site.until_state(record, State.DONE)
+        assert site.clock() - began < 5
+        await stopping
 
 
 class TestStop:
