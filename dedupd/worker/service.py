@@ -226,17 +226,17 @@ class WorkerService:
         turn = self._turns.begin(record.project_id, delivery)
         if turn is None:
             return None
-        is_given_up = False
         try:
-            return await self._send_now(delivery, record.owner, turn)
+            sent = await self._send_now(delivery, record.owner, turn)
         except (asyncio.CancelledError, StoreUnavailable):
-            is_given_up = turn.held_up
+            given_up: Notices = {delivery.id: None} if turn.held_up else {}
+            self._publish_again(turn.end() | given_up)
             raise
-        finally:
-            notices = turn.end()
-            if is_given_up:
-                notices[delivery.id] = None
-            self._publish_again(notices)
+        except Exception:
+            self._publish_again(turn.end())
+            raise
+        self._publish_again(turn.end())
+        return sent
 
     async def _send_now(
         self, delivery: Delivery, owner: str, turn: Turn

@@ -9,7 +9,7 @@ from dedupd.sim.histories.faults import Aim
 from dedupd.sim.histories.run import run
 from dedupd.sim.histories.shrink import told
 
-MAX_SEEDS = 400
+MAX_SEEDS = 200
 """Within so many histories that lie in wait for a pair it is seen, or there is something wrong."""
 
 

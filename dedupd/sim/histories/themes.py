@@ -182,7 +182,7 @@ THEMES: Mapping[Theme, Emphasis] = {
             PUBLISH, "absent", "sending", "unknown", "done", "cancelled", "released", "tombstone"
         ),
     ),
-    # What a worker asks about was withdrawn, cancelled, released or buried meanwhile.
+    # What a worker asks about was withdrawn, cancelled or buried meanwhile.
     Theme.ASKED_IN_VAIN: Emphasis(
         share=0.05,
         kinds={"imported keypair": 1.0, "generated keypair": 1.0},
@@ -198,7 +198,7 @@ THEMES: Mapping[Theme, Emphasis] = {
         tries=(2, 3, 5),
         results=(2.0,),
         retries=(2.0,),
-        aims=_aims(QUESTION, "absent", "cancelled", "released", "tombstone"),
+        aims=_aims(QUESTION, "absent", "cancelled", "tombstone"),
     ),
     # A worker without its lease has not noticed before its POST that another one has given up.
     Theme.UNLEASED: Emphasis(
@@ -210,7 +210,7 @@ THEMES: Mapping[Theme, Emphasis] = {
         sweep=0.2,
         aims=_aims(POST, "unknown"),
     ),
-    # An operator settles what became unknown, cancels, and forgets.
+    # An operator settles what became unknown, cancels, and forgets. A question may come late.
     Theme.OPERATED: Emphasis(
         share=0.08,
         kinds={
@@ -240,6 +240,7 @@ THEMES: Mapping[Theme, Emphasis] = {
         quiet=(40.0, 60.0),
         lasts=60.0,
         lingers=25.0,
+        aims=_aims(QUESTION, "released"),
     ),
     # A released record stays for a minute at most, and few come back for it then.
     Theme.RETURNED: Emphasis(
