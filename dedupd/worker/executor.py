@@ -10,7 +10,7 @@ import asyncio
 import enum
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tenacity
 from oslo_log import log
@@ -57,6 +57,8 @@ class Next:
 
     step: Step
     pause: float | None = None
+    answered: bool = False
+    """Whether it was Nova that turned it down; else it could not be reached."""
 
 
 def _bad_gateway(message: str) -> Answer:
@@ -136,13 +138,13 @@ class Executor:
         """Begin no send from now on; what is under way has its answer dealt with."""
         self._stopping = True
 
-    async def send(self, job: Job, requeued: Callable[[], None] = lambda: None) -> Step:
+    async def send(self, job: Job, turned_down: Callable[[], None] = lambda: None) -> Step:
         """Send a QUEUED (or settled) request, again and again while that has no effect.
 
         Args:
             job: The request.
-            requeued: Called once, before the first wait: the record says now that this worker
-                waits to send it again.
+            turned_down: Called before each wait for which Nova has asked: the record says now that
+                this worker waits to send it again. Not where Nova cannot be reached.
 
         Returns:
             ENDED: it is done, released, or in other hands. RECONCILE: it is SENDING and ours, and
@@ -150,17 +152,17 @@ class Executor:
             READ: only for one that was not read. STOPPED: it is for others, since this worker
             sends nothing any more. Never AGAIN.
         """
-        found = await self._send_once(job)
-        if found.step is not Step.AGAIN:
-            return found.step
-        requeued()
-        known = [found]
+        known = [await self._send_once(job)]
+        if known[0].step is not Step.AGAIN:
+            return known[0].step
 
         async def once() -> Next:
-            return known.pop() if known else await self._send_once(job)
+            found = known.pop() if known else await self._send_once(job)
+            if found.step is Step.AGAIN and found.answered:
+                turned_down()
+            return found
 
-        found = await RESENDING.repeat(once)
-        return found.step
+        return (await RESENDING.repeat(once)).step
 
     async def finish(self, job: Job, answer: Answer, resource: request.Resource | None) -> bool:
         """Commit an answer as the request's; False where another worker moved it first."""
@@ -204,7 +206,8 @@ class Executor:
             return RECONCILE
         if ruling.outcome is Outcome.DEFINITE:
             return await self._settle(job, answer)
-        return await self._without_effect(job, answer, ruling.retry)
+        found = await self._without_effect(job, answer, ruling.retry)
+        return replace(found, answered=ruling is not outcome.NOT_SENT)
 
     async def _may_exist(self, job: Job) -> bool:
         """Note whether it exists before the send; False: the cloud cannot be asked.

@@ -133,6 +133,7 @@ class WorkerService:
         """
         self._consuming = False
         self._executor.stop_sending()
+        self._publish_again(self._turns.stop())
         await self._queue.stop_consuming()
         background = self._tasks
         sweeper = background.pop() if background else None
@@ -151,7 +152,7 @@ class WorkerService:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        await asyncio.gather(*self._publishing)
+        await asyncio.gather(*self._publishing, return_exceptions=True)
         try:
             await self._lease.give_up()
         except StoreUnavailable as error:
@@ -260,19 +261,23 @@ class WorkerService:
         if notices:
             task = asyncio.create_task(self._publish_all(notices))
             self._publishing.add(task)
-            task.add_done_callback(self._publishing.discard)
+            task.add_done_callback(self._published)
+
+    def _published(self, task: asyncio.Task[None]) -> None:
+        self._publishing.discard(task)
+        _report("What was put off", task)
 
     async def _publish_all(self, notices: Notices) -> None:
-        """What is not published is found by the sweeper."""
+        """Publish them, many at a time; where the broker is away the sweeper finds the rest."""
+        left = len(notices)
         for some in _slices(notices, PUBLISHED_AT_ONCE):
             work = (self._queue.publish(request_id, notices[request_id]) for request_id in some)
-            ends = await asyncio.gather(*work, return_exceptions=True)
-            failed = [end for end in ends if isinstance(end, BaseException)]
-            for error in failed:
-                if not isinstance(error, QueueUnavailable):
-                    raise error
-            if failed:
-                LOG.warning("%d requests: left to the sweeper: %s", len(failed), failed[0])
+            try:
+                await asyncio.gather(*work)
+            except QueueUnavailable as error:
+                LOG.warning("Up to %d requests are left to the sweeper: %s", left, error)
+                return
+            left -= len(some)
 
     async def _queued(self, request_id: str) -> Stored | None:
         """What is stored of a request, if it is queued."""

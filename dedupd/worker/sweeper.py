@@ -27,6 +27,9 @@ BATCH = 1000
 PATIENCE = 16
 """So many times the pause between publications where Nova turns a request's project down."""
 
+REMEMBERED = 2
+"""For so many of these pauses a project counts as turned down when none of its requests waits."""
+
 MAX_CLEARED = 4
 """How many batches one sweep clears; then it looks first at what is pending again."""
 
@@ -64,7 +67,8 @@ class Sweeper:
     adopt: Callable[[Record], None]
     revisit: Callable[[Record], None]
     _visits: dict[tuple[str, State], _Visits] = field(default_factory=dict)
-    _turned_down: set[str] = field(default_factory=set)
+    _turned_down: dict[str, float] = field(default_factory=dict)
+    """Projects that Nova turns down, and when that was seen last."""
     _departure: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, seconds: float) -> None:
@@ -106,7 +110,7 @@ class Sweeper:
         pending = await self.store.pending(MAX_PENDING)
         living = {worker.id for worker in await self.store.workers()}
         self._measure(pending)
-        self._turned_down = _turned_down(pending, living, self.clock())
+        self._note_turned_down(pending, living)
         keys = {(record.id, record.state) for record in pending}
         self._visits = {key: visits for key, visits in self._visits.items() if key in keys}
         leads = await self.store.lead(self.worker_id())
@@ -120,6 +124,18 @@ class Sweeper:
         lost = [*due, *self._left_lying(pending, ours)] if leads else due
         await self._replace(lost, pending, living)
         return left
+
+    def _note_turned_down(self, pending: list[Record], living: set[str]) -> None:
+        """Note of which projects a living worker waits to send something again, or just does.
+
+        What they have put off is published within moments when that has ended, not at once.
+        """
+        now, shown = self.clock(), REMEMBERED * self.republish_seconds
+        seen = self._turned_down.items()
+        self._turned_down = {project: last for project, last in seen if now - last < shown}
+        for record in pending:
+            if record.owner in living and now < (record.retry_until or now):
+                self._turned_down[record.project_id] = now
 
     def _left_lying(self, pending: list[Record], ours: list[Record]) -> Iterator[Record]:
         """What is queued past the time within which its living owner would send it again.
@@ -196,7 +212,9 @@ class Sweeper:
         Where Nova turns its project down it may be put off, and is given more time.
         """
         older = record.created_at < self._started and (record.id, record.state) not in self._visits
-        patience = PATIENCE if record.project_id in self._turned_down else 1
+        was_ours = record.owner == self.worker_id()  # and nobody's, since it is not in hand
+        may_wait = record.project_id in self._turned_down and not was_ours
+        patience = PATIENCE if may_wait else 1
         return older or self._is_ripe(record, (self.republish_seconds * patience,))
 
     def _may_be_put_off(self, record: Record) -> bool:
@@ -246,10 +264,3 @@ class Sweeper:
         now = self.clock()
         ages = [now - record.created_at for record in pending if record.state < State.UNKNOWN]
         self.metrics.oldest.set(max(ages, default=0.0))
-
-
-def _turned_down(pending: list[Record], living: set[str], now: float) -> set[str]:
-    """The projects of which a living worker waits to send something again."""
-    owned = (record for record in pending if record.owner in living)
-    queued = (record for record in owned if record.state is State.QUEUED)
-    return {record.project_id for record in queued if now < (record.retry_until or now)}

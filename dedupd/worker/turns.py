@@ -61,26 +61,41 @@ class Turns:
         self._gauge = gauge
         self._projects: dict[str, _Project] = {}
         self._put_off = 0
+        self._stopping = False
 
     def begin(self, project_id: str, delivery: Delivery) -> Turn | None:
         """The request's turn; None: it is put off, or dropped, and its message to be settled."""
         project = self._projects.setdefault(project_id, _Project(project_id))
-        if not project.held_up or self._room(project) > 0:
+        if self._stopping or not project.held_up or self._room(project) > 0:
             project.begun += 1
             return Turn(self, project, delivery.acknowledge)
         self._put_off_one(project, delivery)
         return None
 
     def end(self, project: _Project, *, held_up: bool) -> Notices:
-        """A turn is over; what there is room for by now, to be published again."""
+        """A turn is over; what there is room for by now, to be published again.
+
+        All of it only where nothing else is begun: else each single 429 in a backlog would have
+        the rest of it go round once.
+        """
         project.begun -= 1
         project.held_up -= held_up
-        count = self._room(project) if project.held_up else len(project.put_off)
+        count = self._room(project) if project.begun else len(project.put_off)
         ids = [*itertools.islice(project.put_off, max(0, count))]
         again = {request_id: project.put_off.pop(request_id) for request_id in ids}
         self._count(-len(again))
         if not project.begun:
             del self._projects[project.id]
+        return again
+
+    def stop(self) -> Notices:
+        """Put nothing off any more; what was, to be published again."""
+        self._stopping = True
+        again: Notices = {}
+        for project in self._projects.values():
+            again |= project.put_off
+            project.put_off.clear()
+        self._count(-len(again))
         return again
 
     def _put_off_one(self, project: _Project, delivery: Delivery) -> None:

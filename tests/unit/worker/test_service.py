@@ -13,11 +13,11 @@ import pytest
 
 from dedupd import request
 from dedupd.exchange import Answer, Call
-from dedupd.ports import Lost, NotSent, StoreUnavailable
+from dedupd.ports import Lost, NotSent, QueueUnavailable, StoreUnavailable
 from dedupd.request import Record, State, Verdict
 from dedupd.seal import Keys
 from dedupd.sim.faults import Rule
-from dedupd.worker import turns
+from dedupd.worker import service, turns
 from dedupd.worker.service import MAX_REVISITS, REPUBLISH_SECONDS
 from tests.unit.site import (
     KEYPAIRS,
@@ -680,7 +680,7 @@ class TestThrottled:
             await asyncio.sleep(90)
 
     async def test_where_nova_is_away_no_backlog_is_begun(self, site: Site, start: Start) -> None:
-        """However it lies in the queue: each project's behind that of the last."""
+        """Beyond what a worker holds messages for, however many projects there are."""
 
         async def away(_call: Call) -> None:
             raise NotSent("Nova is away.")
@@ -688,15 +688,16 @@ class TestThrottled:
         site.cloud.before_send = away
         records = [
             await site.claimed(auth=f"u:{project:032}", client_token=f"t{number}")
-            for project in range(4)
-            for number in range(3 * PREFETCH)
+            for project in range(100)
+            for number in range(3)
         ]
         for record in records:
             await site.publish(record.id, record)
-        await start()
+        crew = await start()
         await asyncio.sleep(60)
         begun = [record for record in records if site.now(record).retry_until is not None]
-        assert len(begun) <= 4 * PREFETCH
+        assert len(begun) == PREFETCH
+        assert len(crew.queue._unacknowledged) == PREFETCH
 
     async def test_what_is_dropped_beyond_the_bound_goes_on_later(
         self, site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
@@ -819,6 +820,50 @@ class TestThrottled:
         assert {request_id for request_id, _ in site.broker.waiting} == {
             record.id for record in throttled.records
         }
+
+    async def test_nor_do_they_wait_there_for_one_that_is_being_sent_again(
+        self, site: Site, start: Start, throttled: Throttled
+    ) -> None:
+        await site.until(lambda: len(site.cloud.posts()) > PREFETCH)
+        throttled.answers_after = STOP_SECONDS - 1
+        await asyncio.sleep(10)
+        await start()
+        throttled.is_over, throttled.answers_after = True, 0.0
+        stopping = asyncio.create_task(throttled.crew.service.stop())
+        await asyncio.sleep(2)
+        assert len(throttled.untouched()) == 0
+        await stopping
+
+    @pytest.mark.parametrize("many", [3, 300])
+    async def test_a_stop_does_not_wait_long_for_a_broker(
+        self, site: Site, throttled: Throttled, monkeypatch: pytest.MonkeyPatch, many: int
+    ) -> None:
+        """What is not published is left to the sweeper."""
+        monkeypatch.setattr(service, "PUBLISHED_AT_ONCE", many)
+
+        async def hanging(_request_id: str, _claimed: Record | None = None) -> None:
+            await asyncio.sleep(4)
+            raise QueueUnavailable("The broker hangs.")
+
+        monkeypatch.setattr(throttled.crew.queue, "publish", hanging)
+        began = site.clock()
+        await throttled.crew.service.stop()
+        assert site.clock() - began < 9
+
+    async def test_a_turn_ends_whatever_ends_it(
+        self, site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        crew = await start()
+
+        async def failing(_job: Any, turned_down: Callable[[], None]) -> Any:
+            turned_down()
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(crew.executor, "send", failing)
+            await site.submitted()
+            await asyncio.sleep(1)
+        assert crew.service._turns._projects == {}
 
     async def test_what_is_turned_down_during_a_stop_goes_to_another_at_once(
         self, site: Site, start: Start

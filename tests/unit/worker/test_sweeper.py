@@ -16,7 +16,7 @@ from dedupd.queue.memory import MemoryQueue
 from dedupd.request import Record, State
 from dedupd.worker import policies
 from dedupd.worker.service import REPUBLISH_SECONDS
-from dedupd.worker.sweeper import PATIENCE, Sweeper
+from dedupd.worker.sweeper import PATIENCE, REMEMBERED, Sweeper
 from tests.unit.site import SWEEP_SECONDS, Site
 
 VIRTUAL_TIME = True
@@ -154,17 +154,44 @@ class TestQueued:
         await asyncio.sleep(3 * SWEEP_SECONDS)
         assert len(swept.published) == 3
 
-    async def test_so_it_has_no_longer_than_that_one_waits(self, site: Site, swept: Swept) -> None:
+    @pytest.mark.parametrize("state", [State.QUEUED, State.SENDING])
+    async def test_so_it_has_until_soon_after_that_one_has_waited(
+        self, site: Site, swept: Swept, state: State
+    ) -> None:
+        """Or is sent again: it is queued and being sent by turns."""
         await alive(site, OTHER)
         await swept.start()
         await asyncio.sleep(1)
         began = site.clock()
         waiting = await in_state(site, 1, State.SENDING, OTHER)
-        queued = request.requeue(waiting, OTHER, began + 40)
-        assert await site.store.swap(waiting, queued)
+        waits = await site.store.swap(waiting, request.requeue(waiting, OTHER, began + 40))
+        assert waits is not None
+        if state is State.SENDING:
+            assert await site.store.swap(waits, request.begin_send(waits, OTHER, began, 35))
         record = await in_state(site, 2, State.QUEUED)
-        await asyncio.sleep(40 + 2 * SWEEP_SECONDS)
+        await asyncio.sleep(40 + REPUBLISH_SECONDS)
+        assert record.id not in [id_ for _, id_ in swept.published]
+        await asyncio.sleep(REMEMBERED * REPUBLISH_SECONDS + 2 * SWEEP_SECONDS)
         assert record.id in [id_ for _, id_ in swept.published]
+
+    async def test_what_was_to_be_sent_again_here_and_is_not_in_hand_has_no_more_time(
+        self, site: Site, swept: Swept
+    ) -> None:
+        """Its worker has given it up: then nobody waits for Nova."""
+        await swept.start()
+        await asyncio.sleep(1)
+        record = await in_state(site, 1, State.SENDING, US)
+        swept.in_hand.add(record.id)
+        assert await site.store.swap(record, request.requeue(record, US, site.clock() + 300))
+        await asyncio.sleep(2 * SWEEP_SECONDS)
+        await swept.queue.close()  # so that it is not published at once
+        swept.in_hand.clear()
+        await asyncio.sleep(SWEEP_SECONDS)
+        await swept.queue.open()
+        await swept.queue.consume(swept.take, 10**6)
+        began = site.clock()
+        await asyncio.sleep(REPUBLISH_SECONDS + 2 * SWEEP_SECONDS)
+        assert times(swept.published, began)[0] <= REPUBLISH_SECONDS + SWEEP_SECONDS
 
     async def test_what_may_be_put_off_is_not_missed_in_a_backlog(
         self, site: Site, swept: Swept

@@ -119,13 +119,29 @@ def test_as_many_are_published_again_as_there_is_room_for(worker: Worker) -> Non
     assert worker.end(first[LIMIT + 1]) == rest[4:]
 
 
-def test_all_are_when_none_waits_any_more(worker: Worker) -> None:
-    """So that other workers have some: also where others of the project are under way here."""
-    worker.take("a", MOST)
+def test_so_it_is_when_none_waits_any_more(worker: Worker) -> None:
+    """Each 429 in a backlog would else have all of it go round once."""
+    others = worker.take("a", MOST - LIMIT)
     first = worker.take("a", LIMIT, held_up=True)
     rest = worker.take("a", 5 * MOST)
-    assert worker.end(*first[1:]) == []
-    assert worker.end(first[0]) == rest
+    assert worker.end(*first) == rest[:4]
+    assert worker.end(others[0]) == rest[4:9]
+
+
+def test_all_are_when_nothing_is_begun_any_more(worker: Worker) -> None:
+    first = worker.take("a", LIMIT, held_up=True)
+    rest = worker.take("a", 5 * MOST)
+    published = worker.end(*first)
+    assert published == rest
+
+
+def test_nothing_is_put_off_once_it_stops(worker: Worker) -> None:
+    worker.take("a", LIMIT, held_up=True)
+    worker.take("b", LIMIT, held_up=True)
+    rest = [*worker.take("a", 3), *worker.take("b", 3)]
+    assert [*worker.turns.stop()] == rest
+    assert worker.put_off == 0
+    assert worker.begins(worker.take("a", 3)) == 3
 
 
 def test_what_they_were_claimed_as_goes_with_them(worker: Worker) -> None:
