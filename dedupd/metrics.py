@@ -45,6 +45,7 @@ class Metrics:
             values.ValueClass = values.MultiProcessValue(lambda: place.number)  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._of_the_front()
+        self._of_what_waits()
         self._of_the_worker()
         self.waiting.set(0)
 
@@ -83,7 +84,7 @@ class Metrics:
             multiprocess_mode="sum",
         )
 
-    def _of_the_worker(self) -> None:
+    def _of_what_waits(self) -> None:
         self.pending = Gauge(
             "dedupd_pending_requests",
             "Requests that have not ended, by state.",
@@ -97,6 +98,14 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="max",
         )
+        self.put_off = Gauge(
+            "dedupd_put_off_requests",
+            "Queued requests that a worker put off, since Nova turns others of their project down.",
+            registry=self.registry,
+            multiprocess_mode="sum",
+        )
+
+    def _of_the_worker(self) -> None:
         self.attempts = Counter(
             "dedupd_attempts",
             "Times that a request was sent to Nova, by what the answer meant.",
@@ -106,12 +115,6 @@ class Metrics:
         self.in_flight = Gauge(
             "dedupd_sends_inprogress",
             "Requests being sent to Nova.",
-            registry=self.registry,
-            multiprocess_mode="sum",
-        )
-        self.put_off = Gauge(
-            "dedupd_put_off_requests",
-            "Queued requests that a worker put off, since Nova turns others of their project down.",
             registry=self.registry,
             multiprocess_mode="sum",
         )

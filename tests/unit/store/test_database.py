@@ -167,25 +167,26 @@ def without_a_table(path: Path) -> None:
         connection.execute("DROP TABLE workers")
 
 
-def without_its_versions(path: Path) -> None:
+def change_meta(path: Path, statement: str) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DELETE FROM meta WHERE name = 'version'")
+        connection.execute(statement)
+
+
+def without_its_versions(path: Path) -> None:
+    change_meta(path, "DELETE FROM meta WHERE name = 'version'")
 
 
 def of_another_key(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE meta SET value = 'other' WHERE name = 'identity'")
+    change_meta(path, "UPDATE meta SET value = 'other' WHERE name = 'identity'")
 
 
 def of_another_region(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE meta SET value = 'RegionTwo' WHERE name = 'region'")
+    change_meta(path, "UPDATE meta SET value = 'RegionTwo' WHERE name = 'region'")
 
 
 def without_a_region(path: Path) -> None:
     """As an earlier dedupd left it, which kept none."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DELETE FROM meta WHERE name = 'region'")
+    change_meta(path, "DELETE FROM meta WHERE name = 'region'")
 
 
 def a_directory(path: Path) -> None:

@@ -98,6 +98,14 @@ async def alive(site: Site, name: str) -> None:
     await site.store.register(Worker(name, "host", 1, site.clock() + 1e9))
 
 
+async def queued_beside_another(site: Site, swept: Swept) -> Record:
+    """What another worker may have the message of."""
+    await alive(site, OTHER)
+    await swept.start()
+    await asyncio.sleep(1)
+    return await in_state(site, 1, State.QUEUED)
+
+
 def times(notes: list[tuple[float, str]], began: float) -> list[int]:
     return [round(when - began) for when, _ in notes]
 
@@ -250,11 +258,7 @@ class TestQueued:
         self, site: Site, swept: Swept
     ) -> None:
         """RabbitMQ gives its messages to others only when it misses its heartbeats."""
-        await alive(site, OTHER)
-        await swept.start()
-        await asyncio.sleep(1)
-        record = await in_state(site, 1, State.QUEUED)
-        began = site.clock()
+        record, began = await queued_beside_another(site, swept), site.clock()
         await site.store.retire(OTHER)
         await asyncio.sleep(SWEEP_SECONDS / 10)
         assert [id_ for _, id_ in swept.published] == [record.id]
@@ -263,11 +267,7 @@ class TestQueued:
     async def test_also_where_the_broker_was_away_when_it_went(
         self, site: Site, swept: Swept
     ) -> None:
-        await alive(site, OTHER)
-        await swept.start()
-        await asyncio.sleep(1)
-        record = await in_state(site, 1, State.QUEUED)
-        began = site.clock()
+        record, began = await queued_beside_another(site, swept), site.clock()
         await swept.queue.close()
         await site.store.retire(OTHER)
         await asyncio.sleep(1)
