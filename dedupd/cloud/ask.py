@@ -22,11 +22,23 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class CannotAsk(BadGateway):
-    """The cloud did not tell what was asked: away, failing, or it refuses these credentials."""
+    """The cloud did not tell what was asked: away, failing, or it refuses these credentials.
+
+    Args:
+        answer: What Nova answered instead, if that is why.
+    """
+
+    def __init__(self, message: str, answer: Answer | None = None) -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class _TryAgain(Exception):
     """A transient failure of a GET; tried again by the policy below."""
+
+    def __init__(self, message: str, answer: Answer | None = None) -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 ASKING = Policy(
@@ -151,7 +163,8 @@ class Asker:
                 return await self._behind(call, self._in_line)
             return await ASKING.repeat(self._once, call, self._timeout)
         except _TryAgain as error:
-            raise CannotAsk(f"{method} {target.partition('?')[0]}: {error}") from None
+            message = f"{method} {target.partition('?')[0]}: {error}"
+            raise CannotAsk(message, error.answer) from None
 
     async def _behind(self, call: Call, timeout: float) -> Answer:
         """The answer to what waited in line; what follows need not."""
@@ -165,7 +178,7 @@ class Asker:
         except (NotSent, Lost) as error:
             raise _TryAgain(str(error)) from None
         if answer.status in _TRANSIENT:
-            raise _TryAgain(f"Nova answered {answer.status}")
+            raise _TryAgain(f"Nova answered {answer.status}", answer)
         return answer
 
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import msgspec
 import tenacity
 from oslo_log import log
 
@@ -66,11 +67,14 @@ def _bad_gateway(message: str) -> Answer:
     return Answer(BadGateway.status, json, BadGateway(message).fault_body())
 
 
-UNREACHABLE = _bad_gateway("Nova could not be reached; nothing was sent.")
-"""What is released in the end where nothing could be sent."""
+NOT_TOLD = _bad_gateway("Nova did not tell whether it exists already; so nothing was sent.")
+"""What is released in the end where Nova is asked before a send, and that is in vain."""
 
 IN_VAIN = _bad_gateway("Nova gave no final answer however often it was sent, and made nothing.")
 """And where what was sent had no effect each time; unless Nova's last answer is at hand."""
+
+NAMES_NOTHING = "Nova's answer does not name what it made: it was cut off, or is not Nova's."
+"""What is noted of an answer that counts as lost."""
 
 ENDED = Next(Step.ENDED)
 RECONCILE = Next(Step.RECONCILE)
@@ -138,13 +142,16 @@ class Executor:
         """Begin no send from now on; what is under way has its answer dealt with."""
         self._stopping = True
 
-    async def send(self, job: Job, turned_down: Callable[[], None] = lambda: None) -> Step:
+    async def send(
+        self, job: Job, turned_down: Callable[[request.Record], None] = lambda _record: None
+    ) -> Step:
         """Send a QUEUED (or settled) request, again and again while that has no effect.
 
         Args:
             job: The request.
-            turned_down: Called before each wait for which Nova has asked: the record says now that
-                this worker waits to send it again. Not where Nova cannot be reached.
+            turned_down: Called before each wait after Nova has turned it down, with the record,
+                which says that this worker waits to send it again. Not where Nova cannot be
+                reached.
 
         Returns:
             ENDED: it is done, released, or in other hands. RECONCILE: it is SENDING and ours, and
@@ -159,7 +166,7 @@ class Executor:
         async def once() -> Next:
             found = known.pop() if known else await self._send_once(job)
             if found.step is Step.AGAIN and found.answered:
-                turned_down()
+                turned_down(job.record)
             return found
 
         return (await RESENDING.repeat(once)).step
@@ -181,7 +188,7 @@ class Executor:
         return written is not None
 
     async def _send_once(self, job: Job) -> Next:
-        """One turn; ``under_way`` from the begin of the send until its answer is dealt with.
+        """One send; ``under_way`` from the begin of the send until its answer is dealt with.
 
         What had no effect is not waited for where it could not be sent again.
         """
@@ -193,8 +200,10 @@ class Executor:
 
     async def _carry_out(self, job: Job) -> Next:
         async with self._slots:
-            if not await self._may_exist(job):
-                return await self._without_effect(job, UNREACHABLE, Retry.ALWAYS)
+            try:
+                await self._may_exist(job)
+            except CannotAsk as error:
+                return await self._not_told(job, error)
             if (instead := await self._begin(job)) is not None:
                 return instead
             with self._metrics.in_flight.track_inprogress():
@@ -206,25 +215,32 @@ class Executor:
             return RECONCILE
         if ruling.outcome is Outcome.DEFINITE:
             return await self._settle(job, answer)
-        found = await self._without_effect(job, answer, ruling.retry)
+        reason = job.record.sending.detail or f"Nova answered {answer.status}"
+        found = await self._without_effect(job, answer, ruling.retry, reason)
         return replace(found, answered=ruling is not outcome.NOT_SENT)
 
-    async def _may_exist(self, job: Job) -> bool:
-        """Note whether it exists before the send; False: the cloud cannot be asked.
+    async def _may_exist(self, job: Job) -> None:
+        """Note whether it exists before the send.
 
         Asked until something was sent that may have had an effect: what is there from then on may
         be ours.
+
+        Raises:
+            CannotAsk: it must not be sent now.
         """
         silent = all(attempt.verdict is Verdict.NO_EFFECT for attempt in job.record.attempts)
         if job.record.in_vain or not silent or job.probe is None or job.probe.existed is None:
-            return True
-        try:
-            existed = await job.probe.existed(job.errand, job.asker)
-        except CannotAsk as error:
-            LOG.info("%s: not sent, the cloud cannot be asked: %s", job.record.id, error)
-            return False
+            return
+        existed = await job.probe.existed(job.errand, job.asker)
         job.advance(request.note_existed(job.record, existed))
-        return True
+
+    async def _not_told(self, job: Job, error: CannotAsk) -> Next:
+        """Nova turned the question down, and with it the request; or it cannot be reached."""
+        pause = error.answer.header(b"retry-after") if error.answer else None
+        asked = ((b"retry-after", pause),) if pause else ()
+        answer = msgspec.structs.replace(NOT_TOLD, headers=NOT_TOLD.headers + asked)
+        found = await self._without_effect(job, answer, Retry.ALWAYS, f"not sent: {error}")
+        return replace(found, answered=error.answer is not None)
 
     async def _begin(self, job: Job) -> Next | None:
         """Write SENDING; else what comes instead: it is in other hands, or this one may not send.
@@ -266,6 +282,9 @@ class Executor:
             body = error.fault_body()
             headers = ((b"content-type", b"application/json"),)
             return Answer(error.status, headers, body), ruling
+        if _names_nothing(job, answer):
+            job.advance(self._ended_attempt(job, outcome.LOST, None, NAMES_NOTHING))
+            return answer, outcome.LOST
         ruling = outcome.classify(answer)
         job.advance(self._ended_attempt(job, ruling, answer.status, ""))
         return answer, ruling
@@ -310,7 +329,7 @@ class Executor:
                 LOG.info("%s: answered after others had taken it over", job.record.id)
                 return True
 
-    async def _without_effect(self, job: Job, answer: Answer, retry: Retry) -> Next:
+    async def _without_effect(self, job: Job, answer: Answer, retry: Retry, reason: str) -> Next:
         """Again if that can help and there is time, else released with this answer."""
         now = self._clock()
         pause = outcome.retry_after(answer)
@@ -320,7 +339,9 @@ class Executor:
         until = queued.retry_until or now
         again = again and now + (pause or 0.0) < until
         if job.record.retry_until is None or not again:
-            _tell(job, answer, "tried again" if again else "released")
+            end = "tried again" if again else "released"
+            level = logging.WARNING if answer.status >= 500 else logging.INFO
+            LOG.log(level, "%s: no effect, %s: %s", job.record.id, end, reason)
         if again:
             written = await commit(self._store, job.record, queued)
             if written is None:
@@ -346,12 +367,13 @@ class Executor:
         return written is not None
 
 
-def _tell(job: Job, answer: Answer, end: str) -> None:
-    """Say what had no effect, once for each request and once when it is released."""
-    last = job.record.attempts[-1:]
-    reason = (last[0].detail if last else "") or f"Nova answered {answer.status}"
-    level = logging.WARNING if answer.status >= 500 else logging.INFO
-    LOG.log(level, "%s: no effect, %s: %s", job.record.id, end, reason)
+def _names_nothing(job: Job, answer: Answer) -> bool:
+    """Whether it tells that something was made, but not what: it may be one half of an answer.
+
+    Where its end is that of the connection (RFC 9112, 6.3), that cannot be told from its length.
+    """
+    made = 200 <= answer.status < 300
+    return made and job.probe is not None and job.probe.resource(job.errand, answer) is None
 
 
 _VERDICTS = {

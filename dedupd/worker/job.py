@@ -126,9 +126,10 @@ class Opener:
     def unread(self, claimed: Record) -> Job | None:
         """The job of what was claimed; None: it must be read.
 
-        Nova is asked before the first send; or nobody here could have claimed this.
+        Nova is asked before the first send; or nobody here could have claimed this; or it has been
+        in a worker's hands since.
         """
-        if claimed.route not in routes.BY_NAME:
+        if claimed.route not in routes.BY_NAME or claimed.attempts or claimed.owner:
             return None
         job = self._job(claimed)
         return None if job.probe is not None and job.probe.existed is not None else job

@@ -108,7 +108,8 @@ def _(patch: Patch) -> None:
     async def send_once(self: Executor, job: Job) -> Next:
         if not job.is_read:
             return READ
-        if not await self._may_exist(job) or not await self._lease.renewed():
+        await self._may_exist(job)
+        if not await self._lease.renewed():
             return ENDED
         queued = job.record
         job.advance(request.begin_send(queued, self._lease.worker_id, self._clock(), 5.0))
@@ -121,7 +122,7 @@ def _(patch: Patch) -> None:
         if ruling.outcome is Outcome.DEFINITE:
             await self._settle(job, answer)
             return ENDED
-        return await self._without_effect(job, answer, ruling.retry)
+        return await self._without_effect(job, answer, ruling.retry, "")
 
     patch.setattr(Executor, "_send_once", send_once)
 

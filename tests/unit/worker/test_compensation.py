@@ -445,6 +445,7 @@ async def test_what_made_something_and_does_not_say_what_is_looked_for(site: Sit
         """No more."""
 
     site.cloud.before_send = meanwhile
-    assert await crew.executor.send(job) is Step.OVERTAKEN
+    assert await crew.executor.send(job) is Step.RECONCILE
+    assert await crew.reconciler.decide(job) is Decision.OVERTAKEN
     await crew.executor.compensation.see_to(job)
     assert not ids(site)

@@ -404,6 +404,29 @@ class TestAmbiguous:
         assert job.record.sending.verdict is Verdict.AMBIGUOUS
         assert crew.count("dedupd_attempts_total", outcome="ambiguous") == 1
 
+    @pytest.mark.parametrize("body", [b'{"server": {"id": "5d', b"", b"<h1>Accepted</h1>", b"{}"])
+    async def test_nor_when_the_answer_does_not_name_what_was_made(
+        self, site: Site, body: bytes
+    ) -> None:
+        """Where its end is that of the connection it may be one half; or not Nova's at all."""
+        crew, job = await taken_up(site)
+
+        async def made(call: Call) -> None:
+            if call.method == "POST":
+                site.cloud.carry_out(call)
+
+        site.cloud.before_send = made
+        site.cloud.script.append(answered(202, body=body))
+        assert await crew.executor.send(job) is Step.RECONCILE
+        assert (job.record.state, job.record.sending.status) == (State.SENDING, None)
+        assert "does not name what it made" in job.record.sending.detail
+        await crew.reconciler.decide(job)
+        [server] = site.servers()
+        done = await site.record(job.record)
+        assert done.resource
+        assert (done.state, done.status, done.resource.id) == (State.DONE, 202, server["id"])
+        assert server["id"].encode() in (await site.answer(done)).body
+
     async def test_nor_when_nova_takes_too_long(self, site: Site) -> None:
         site.cloud.torment(Rule(fault="delay-before", method="POST", seconds=LIMITS.send + 1))
         crew, job = await taken_up(site)
@@ -416,6 +439,25 @@ class TestAmbiguous:
         site.cloud.script += [REFUSED, answered(503)]
         crew, job = await taken_up(site)
         assert await crew.executor.send(job) is Step.RECONCILE
+
+
+def questions_meet(site: Site, what: Answer | NotSent, times: int) -> None:
+    """What so many GETs, four to a question, meet in the place of Nova."""
+    left, carry_out = [what] * times, site.cloud.carry_out
+
+    def met(call: Call) -> Answer:
+        if call.method != "GET" or not left:
+            return carry_out(call)
+        left.pop()
+        assert isinstance(what, Answer)
+        return what
+
+    async def before(call: Call) -> None:
+        if call.method == "GET" and left and isinstance(what, NotSent):
+            left.pop()
+            raise what
+
+    site.cloud.before_send, site.cloud.carry_out = before, met  # type: ignore[method-assign]
 
 
 class TestWhatWasThereBefore:
@@ -453,6 +495,38 @@ class TestWhatWasThereBefore:
         assert (released.status, (await site.answer(record)).status) == (502, 502)
         assert b"nothing was sent" in (await site.answer(record)).body
         await crew.service.stop()
+
+    async def test_where_nova_turns_the_question_down_it_waits_as_nova_asks(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As if its POST had been turned down."""
+        questions_meet(site, answered(429, b"100"), times=4)
+        crew = await site.hired(lease_seconds=LASTING)
+        _, job = await taken_up(site, crew, document=KEYPAIR, path=KEYPAIRS, version="2.2")
+        began, turned_down = site.clock(), list[Record]()
+        assert await crew.executor.send(job, turned_down.append) is Step.ENDED
+        [waited] = turned_down
+        assert (waited.owner, waited.attempts) == (crew.lease.worker_id, ())
+        [post] = site.cloud.posts()
+        assert post.when >= began + 100
+        assert "no effect, tried again: not sent: GET" in caplog.text
+        assert "Nova answered 429" in caplog.text
+
+    async def test_it_is_released_with_the_pause_that_nova_asks_for(self, site: Site) -> None:
+        questions_meet(site, answered(429, b"100000"), times=4)
+        crew, job = await taken_up(site, document=KEYPAIR, path=KEYPAIRS, version="2.2")
+        assert await crew.executor.send(job) is Step.ENDED
+        answer = await site.answer(job.record)
+        assert (answer.status, answer.header(b"retry-after")) == (502, b"100000")
+
+    async def test_what_cannot_be_asked_was_not_turned_down(self, site: Site) -> None:
+        """Where Nova is away its message is kept, like those of all others."""
+        questions_meet(site, REFUSED, times=4)
+        crew, job = await taken_up(site, document=KEYPAIR, path=KEYPAIRS, version="2.2")
+        turned_down = list[Record]()
+        assert await crew.executor.send(job, turned_down.append) is Step.ENDED
+        assert not turned_down
+        assert len(site.cloud.posts()) == 1
 
     async def test_once_it_can_it_is(self, site: Site) -> None:
         site.cloud.torment(Rule(fault="503-before", method="GET", times=9))

@@ -109,6 +109,14 @@ class TestBegin:
         assert (crew.opener.unread(record) is not None) is unread
         assert crew.opener.unread(msgspec.structs.replace(record, route="made up")) is None
 
+    async def test_what_has_been_in_a_worker_s_hands_is_read_first(
+        self, site: Site, crew: Crew
+    ) -> None:
+        record = await site.claimed()
+        sending = request.begin_send(record, "another", site.clock(), 30)
+        for moved in (request.requeue(record, "another", 9.0), request.requeue(sending, "", 9.0)):
+            assert crew.opener.unread(moved) is None
+
     @pytest.mark.parametrize("away", [False, True])
     async def test_what_cannot_be_opened_is_put_back_and_was_never_sent(
         self, site: Site, crew: Crew, away: bool
