@@ -58,7 +58,7 @@ class Link(ABC):
     def _give(self, command: Command) -> None:
         """Have a command carried out, after those that were given before."""
 
-    def _put_off(self, command: Command) -> None:
+    def _defer(self, command: Command) -> None:
         """The same, but it may take a little while, so that others can join it."""
         self._give(command)
 
@@ -89,7 +89,7 @@ class Link(ABC):
         if hand_back:
             self.tell(Broker.hand_back, tag)
         elif not self._ended.done():
-            self._put_off((Broker.acknowledge, tag, None))
+            self._defer((Broker.acknowledge, tag, None))
 
     async def stop(self) -> None:
         """Returns when all that was commanded before is done, and the connection closed."""
@@ -194,7 +194,7 @@ class ThreadLink(Link):
         if self._wake is None:
             self._wake = self._loop.call_soon(self._hand_over)
 
-    def _put_off(self, command: Command) -> None:
+    def _defer(self, command: Command) -> None:
         self._gathered.append(command)
         if self._wake is None and self._later is None:
             self._later = self._loop.call_later(ACKNOWLEDGE_SECONDS, self._hand_over)

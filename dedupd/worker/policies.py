@@ -8,7 +8,7 @@ import tenacity
 
 from dedupd.cloud.ask import CannotAsk
 from dedupd.policy import Policy
-from dedupd.ports import StoreUnavailable
+from dedupd.ports import QueueUnavailable, StoreUnavailable
 
 COMMIT = Policy(
     retry=tenacity.retry_if_exception_type(StoreUnavailable),
@@ -17,6 +17,12 @@ COMMIT = Policy(
 """An answer of Nova is not given up: it is committed until it stands, or the worker stops.
 
 So too a read that must not fail; whoever reads sets the deadline."""
+
+PUBLISH = Policy(
+    retry=tenacity.retry_if_exception_type(QueueUnavailable),
+    wait=tenacity.wait_random_exponential(multiplier=0.5, max=5),
+)
+"""What was put off is published until the broker has it, or the worker stops."""
 
 ENDING = Policy(
     retry=tenacity.retry_if_exception_type(StoreUnavailable)

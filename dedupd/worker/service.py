@@ -22,6 +22,7 @@ from dedupd.ports import (
 )
 from dedupd.request import Record, State
 from dedupd.seal import Unsealable
+from dedupd.worker import policies
 from dedupd.worker.executor import Executor, Step
 from dedupd.worker.job import Job, Opener
 from dedupd.worker.lease import Lease
@@ -146,9 +147,9 @@ class WorkerService:
                 task.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._stop_seconds):
-                while at_work := [*self._in_hand.values(), *self._undoing]:
+                while at_work := self._at_work():
                     await asyncio.wait(at_work)  # what ends may leave something to undo
-        left = [*self._in_hand.values(), *self._undoing, *background]
+        left = [*self._at_work(), *background]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
@@ -157,6 +158,9 @@ class WorkerService:
             await self._lease.give_up()
         except StoreUnavailable as error:
             LOG.warning("The lease was not given up and ends by itself: %s", error)
+
+    def _at_work(self) -> list[asyncio.Task[None]]:
+        return [*self._in_hand.values(), *self._undoing, *self._publishing]
 
     def _deliver(self, delivery: Delivery) -> None:
         """Take one message; an id that is in hand already is a repeated hint.
@@ -224,14 +228,13 @@ class WorkerService:
             if stored is None:
                 return None
             record = stored.record
-        turn = self._turns.begin(record.project_id, delivery)
+        turn = self._turns.begin(record, delivery)
         if turn is None:
             return None
         try:
             sent = await self._send_now(delivery, record.owner, turn)
         except (asyncio.CancelledError, StoreUnavailable):
-            given_up: Notices = {delivery.id: None} if turn.held_up else {}
-            self._publish_again(turn.end() | given_up)
+            self._publish_again(turn.give_up())
             raise
         except Exception:
             self._publish_again(turn.end())
@@ -244,7 +247,8 @@ class WorkerService:
     ) -> tuple[Job, Step] | None:
         """As ``_send``; what is still as it was claimed need not be read first.
 
-        Where it has another ``owner`` by now, that one waits for as long as Nova has asked to.
+        Where it has another ``owner`` by now than the message says, that one waits for as long as
+        Nova has asked to.
         """
         job = self._opener.unread(delivery.claimed) if delivery.claimed else None
         step = await self._executor.send(job, turn.hold_up) if job else Step.READ
@@ -268,16 +272,33 @@ class WorkerService:
         _report("What was put off", task)
 
     async def _publish_all(self, notices: Notices) -> None:
-        """Publish them, many at a time; where the broker is away the sweeper finds the rest."""
+        """Publish them, many at a time; again and again where the broker is away.
+
+        No sweeper does that soon, since it takes them for put off. So it does when this worker
+        has gone: a stop waits for no broker.
+        """
         left = len(notices)
         for some in _slices(notices, PUBLISHED_AT_ONCE):
-            work = (self._queue.publish(request_id, notices[request_id]) for request_id in some)
-            try:
-                await asyncio.gather(*work)
-            except QueueUnavailable as error:
-                LOG.warning("Up to %d requests are left to the sweeper: %s", left, error)
+            repeat = policies.PUBLISH.repeat
+            work = (repeat(self._publish, id_, notices[id_]) for id_ in some)
+            if not all(await asyncio.gather(*work)):
+                LOG.warning("Up to %d requests are left to the sweeper: the broker is away", left)
                 return
             left -= len(some)
+
+    async def _publish(self, request_id: str, record: Record | None) -> bool:
+        """Whether it is published; False only where the broker is away and this worker stops.
+
+        Raises:
+            QueueUnavailable: the broker is away.
+        """
+        try:
+            await self._queue.publish(request_id, record)
+        except QueueUnavailable:
+            if self._consuming:
+                raise
+            return False
+        return True
 
     async def _queued(self, request_id: str) -> Stored | None:
         """What is stored of a request, if it is queued."""

@@ -70,6 +70,8 @@ class Sweeper:
     _turned_down: dict[str, float] = field(default_factory=dict)
     """Projects that Nova turns down, and when that was seen last."""
     _departure: asyncio.Event = field(default_factory=asyncio.Event)
+    _led: bool = False
+    """Whether the last sweep led, and ended."""
 
     async def run(self, seconds: float) -> None:
         """Sweep every ``seconds``, at once the first time and when a worker has gone.
@@ -114,6 +116,8 @@ class Sweeper:
         keys = {(record.id, record.state) for record in pending}
         self._visits = {key: visits for key, visits in self._visits.items() if key in keys}
         leads = await self.store.lead(self.worker_id())
+        # Who led before may have failed to see to what a worker left that has gone.
+        departed = departed or (leads and not self._led)
         ours = [record for record in pending if self._is_ours(record, leads, living)]
         self._recover(ours)
         left = leads and await self._clear()
@@ -123,6 +127,7 @@ class Sweeper:
         due = queued if departed else [*filter(self._is_due, queued)]
         lost = [*due, *self._left_lying(pending, ours)] if leads else due
         await self._replace(lost, pending, living)
+        self._led = leads
         return left
 
     def _note_turned_down(self, pending: list[Record], living: set[str]) -> None:
@@ -165,14 +170,15 @@ class Sweeper:
                 self.revisit(record)
 
     async def _publish(self, queued: Iterable[Record]) -> None:
-        """Publish anew, many at once.
+        """Publish anew, many at once, each as it stands: who has it by then is left alone.
 
         Raises:
             QueueUnavailable: the broker is away.
         """
-        ids = [record.id for record in queued]
-        for start in range(0, len(ids), BATCH):
-            await asyncio.gather(*map(self.queue.publish, ids[start : start + BATCH]))
+        records = [*queued]
+        for start in range(0, len(records), BATCH):
+            some = records[start : start + BATCH]
+            await asyncio.gather(*(self.queue.publish(record.id, record) for record in some))
 
     async def _replace(self, due: list[Record], pending: list[Record], living: set[str]) -> None:
         """Publish anew what the broker may have lost: as many as it has too few for all.

@@ -8,7 +8,8 @@ released when ``[nova] retry_seconds`` are over. So the more of a project's requ
 others of it are begun, down to none. What is not begun is *put off*: untouched in the store, its
 message done with as well, and published again when there is room for it.
 
-A project of which none waits is never put off, whatever becomes of others.
+A project of which none waits is never put off, whatever becomes of others. Nor is a request that
+was turned down before, and that another worker has left: its time goes by.
 """
 
 from __future__ import annotations
@@ -25,13 +26,18 @@ from dedupd.request import Record
 
 LOG = log.getLogger(__name__)
 
+MAX_HELD_UP = 2_000
+"""When so many requests wait to be sent again, no other is begun of any project of which one waits.
+
+Each is in memory, with what it carries."""
+
 MAX_PUT_OFF = 10_000
 """How many a worker puts off; it drops what comes beyond, for the sweeper to publish again.
 
-Some 6 MB, where requests are small."""
+Some 13 MB, where requests are small."""
 
 Notices = dict[str, Record | None]
-"""Messages to be published: ids, and the records as they were claimed, where those are known."""
+"""Messages to be published: ids, and the records as they stand, where those are known."""
 
 
 @dataclass(slots=True)
@@ -60,17 +66,27 @@ class Turns:
         self._most = most
         self._gauge = gauge
         self._projects: dict[str, _Project] = {}
+        self._held_up = 0
         self._put_off = 0
         self._stopping = False
 
-    def begin(self, project_id: str, delivery: Delivery) -> Turn | None:
-        """The request's turn; None: it is put off, or dropped, and its message to be settled."""
-        project = self._projects.setdefault(project_id, _Project(project_id))
-        if self._stopping or not project.held_up or self._room(project) > 0:
+    def begin(self, record: Record, delivery: Delivery) -> Turn | None:
+        """The request's turn; None: it is put off, or dropped, and its message to be settled.
+
+        What was turned down before, by another worker, is not put off: its time goes by.
+        """
+        project = self._projects.setdefault(record.project_id, _Project(record.project_id))
+        tried = record.retry_until is not None
+        if tried or self._stopping or not project.held_up or self._room(project) > 0:
             project.begun += 1
             return Turn(self, project, delivery.acknowledge)
         self._put_off_one(project, delivery)
         return None
+
+    def hold_up(self, project: _Project) -> None:
+        """One of the project that is begun waits to be sent again; once for each."""
+        project.held_up += 1
+        self._held_up += 1
 
     def end(self, project: _Project, *, held_up: bool) -> Notices:
         """A turn is over; what there is room for by now, to be published again.
@@ -80,6 +96,7 @@ class Turns:
         """
         project.begun -= 1
         project.held_up -= held_up
+        self._held_up -= held_up
         count = self._room(project) if project.begun else len(project.put_off)
         ids = [*itertools.islice(project.put_off, max(0, count))]
         again = {request_id: project.put_off.pop(request_id) for request_id in ids}
@@ -118,29 +135,33 @@ class Turns:
 
     def _room(self, project: _Project) -> int:
         """How many more may be begun: the same part of ``most`` as is left of ``limit``."""
-        left = max(0, self._limit - project.held_up)
+        left = max(0, min(self._limit - project.held_up, MAX_HELD_UP - self._held_up))
         return self._most * left // self._limit - (project.begun - project.held_up)
 
 
 class Turn:
     """One request's turn, from ``Turns.begin`` to ``end``."""
 
-    __slots__ = ("_done_with", "_project", "_turns", "held_up")
+    __slots__ = ("_done_with", "_project", "_turns", "_waits")
 
     def __init__(self, turns: Turns, project: _Project, done_with: Callable[[], None]) -> None:
         self._turns = turns
         self._project = project
         self._done_with = done_with
-        self.held_up = False
-        """Whether it has waited to be sent again, and has no message any more."""
+        self._waits: Record | None = None
 
-    def hold_up(self) -> None:
-        """It had no effect, and its record says that this worker waits to send it again."""
+    def hold_up(self, record: Record) -> None:
+        """It had no effect, and its ``record`` says that this worker waits to send it again."""
         self._done_with()
-        if not self.held_up:
-            self.held_up = True
-            self._project.held_up += 1
+        if self._waits is None:
+            self._turns.hold_up(self._project)
+        self._waits = record
 
     def end(self) -> Notices:
         """See ``Turns.end``; called once."""
-        return self._turns.end(self._project, held_up=self.held_up)
+        return self._turns.end(self._project, held_up=self._waits is not None)
+
+    def give_up(self) -> Notices:
+        """As ``end``, where it is not carried out here; if it has no message any more, with it."""
+        waits = self._waits
+        return self.end() | ({waits.id: waits} if waits else {})

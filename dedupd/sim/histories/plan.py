@@ -83,6 +83,9 @@ STRANGERS = (0, 0, 0, 0, 0, 0, 0, 1)
 REUSED = 0.1
 """How likely the tokens of a history were used before."""
 
+HELD_UP = (1, 1, 2, 4)
+"""How many requests of a project wait to be sent again when a worker begins no other."""
+
 SETTLE_SECONDS = 11.0
 SPREAD_SECONDS = 5.0
 
@@ -112,7 +115,7 @@ def plan(
         mode=mode,
         fronts=chance.choice((1, 2, 2)),
         workers=chance.choice(emphasis.workers),
-        terms=_terms(chance, emphasis),
+        terms=_terms(seed, chance, emphasis),
         nova=Settings(page_limit=chance.choice(emphasis.pages)),
         menus=_menus(seed, chance, emphasis, intensity),
         callers=callers,
@@ -171,7 +174,7 @@ def _menus(
     )
 
 
-def _terms(chance: random.Random, emphasis: Emphasis) -> Terms:
+def _terms(seed: int, chance: random.Random, emphasis: Emphasis) -> Terms:
     return Terms(
         settle=SETTLE_SECONDS,
         retry=chance.choice(emphasis.retries),
@@ -179,4 +182,5 @@ def _terms(chance: random.Random, emphasis: Emphasis) -> Terms:
         latch=chance.random() < 0.8,
         duplicates=chance.choice(("report", "delete")),
         sweep=emphasis.sweep,
+        held_up=random.Random(f"{seed} held up").choice(HELD_UP),
     )

@@ -65,6 +65,8 @@ class Terms:
     latch: bool
     duplicates: str
     sweep: float
+    held_up: int = 1
+    """See ``Turns``: its ``limit``."""
 
     @property
     def limits(self) -> Limits:
@@ -119,7 +121,7 @@ class WorkerProgram:
             executor=executor,
             reconciler=Reconciler(store, executor, lease, limits, METRICS, clock, duplicates),
             lease=lease,
-            turns=Turns(1, PREFETCH, METRICS.put_off),
+            turns=Turns(self._terms.held_up, PREFETCH, METRICS.put_off),
             metrics=METRICS,
             clock=clock,
             tombstone_seconds=TOMBSTONE_SECONDS,

@@ -100,10 +100,14 @@ def link_of(record: Record) -> str:
     return f'</dedupd/v1/requests/{record.id}>; rel="status"'
 
 
+BODY = (
+    b'{"server": {"id": "s-1", "links": [{"rel": "self", "href": "http://nova/v2.1/servers/s-1"}]}}'
+)
+
 NOVA = Answer(
     202,
     (
-        (b"Content-Length", b"13"),
+        (b"Content-Length", b"%d" % len(BODY)),
         (b"Location", b"http://nova/v2.1/servers/s-1"),
         (b"Content-Type", b"application/json"),
         (b"Date", b"Thu, 01 Jan 1970 00:00:00 GMT"),
@@ -119,7 +123,7 @@ NOVA = Answer(
         (b"x-openstack-request-id", b"req-1"),
         (b"x-compute-request-id", b"req-1"),
     ),
-    b'{"server": {}}'[:13],
+    BODY,
 )
 
 

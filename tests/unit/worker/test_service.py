@@ -181,9 +181,9 @@ class Throttled:
     async def until_ended(self) -> None:
         """Done, or released and cleared."""
         for record in self.records:
-            await self._site.until(functools.partial(self._has_ended, record))
+            await self._site.until(functools.partial(self.has_ended, record))
 
-    def _has_ended(self, record: Record) -> bool:
+    def has_ended(self, record: Record) -> bool:
         gone = record.id not in self._site.store._requests
         return gone or self._site.now(record).state >= State.DONE
 
@@ -679,6 +679,55 @@ class TestThrottled:
             assert site.clock() - began < 2 * Throttled.OTHERS_TAKE + 1
             await asyncio.sleep(90)
 
+    async def test_whose_questions_are_turned_down_leaves_others_room(
+        self, site: Site, start: Start
+    ) -> None:
+        """Before a keypair is imported Nova is asked whether it is there; then nothing is sent."""
+        throttled = Throttled(site, await start())
+        site.cloud.carry_out = lambda call: (  # type: ignore[method-assign]
+            PAUSE if throttled.is_ours(call) else throttled._carry_out(call)
+        )
+        for n in range(3 * PREFETCH):
+            auth, name = throttled.auth, f"t{n}"
+            await site.submitted(IMPORT, path=KEYPAIRS, auth=auth, client_token=name)
+        await asyncio.sleep(20)
+        began = site.clock()
+        await site.until_state(await site.submitted(), State.DONE)
+        assert site.clock() - began < QUICK_SECONDS
+
+    async def test_what_another_worker_leaves_is_released_when_its_time_is_over(
+        self, site: Site, start: Start, throttled: Throttled
+    ) -> None:
+        """Also where others of its project wait already, and a backlog behind them."""
+        await start()
+        for number in range(3 * PREFETCH, 10 * PREFETCH):
+            await throttled.submit(number)
+        await asyncio.sleep(10)
+        begun = throttled.begun()
+        left = [r for r in begun if r.owner == throttled.crew.lease.worker_id]
+        until = max(record.retry_until or 0 for record in left)
+        await throttled.crew.service.stop()
+        for record in left:
+            await site.until(functools.partial(throttled.has_ended, record))
+        assert site.clock() < until + 10
+
+    @pytest.mark.parametrize("seconds", [12, 60])
+    async def test_a_broker_that_is_away_costs_them_little(
+        self, site: Site, throttled: Throttled, monkeypatch: pytest.MonkeyPatch, seconds: float
+    ) -> None:
+        """Although one of them still waits, so that the others may have been put off."""
+        throttled.is_over = True
+        site.cloud.script.append(Answer(429, ((b"Retry-After", b"280"),)))
+        with monkeypatch.context() as patch:
+
+            async def away(_request_id: str, _claimed: Record | None = None) -> None:
+                raise QueueUnavailable("The broker is away.")
+
+            patch.setattr(throttled.crew.queue, "publish", away)
+            await asyncio.sleep(seconds)
+        await asyncio.sleep(20)
+        assert len(throttled.records) - len(site.servers(throttled.auth)) <= 1
+
     async def test_where_nova_is_away_no_backlog_is_begun(self, site: Site, start: Start) -> None:
         """Beyond what a worker holds messages for, however many projects there are."""
 
@@ -855,8 +904,8 @@ class TestThrottled:
     ) -> None:
         crew = await start()
 
-        async def failing(_job: Any, turned_down: Callable[[], None]) -> Any:
-            turned_down()
+        async def failing(job: Any, turned_down: Callable[[Record], None]) -> Any:
+            turned_down(job.record)
             raise ZeroDivisionError
 
         with monkeypatch.context() as patch:

@@ -277,6 +277,19 @@ class TestQueued:
         assert [id_ for _, id_ in swept.published] == [record.id]
         assert times(swept.published, began)[0] <= SWEEP_SECONDS
 
+    async def test_what_is_published_says_how_it_stood(self, site: Site, swept: Swept) -> None:
+        """So that nobody sends what another one waits to send again since."""
+        heard: list[Record | None] = []
+        record = await in_state(site, 1, State.QUEUED)
+        await asyncio.sleep(1)
+        await swept.queue.open()
+        await swept.queue.consume(lambda delivery: heard.append(delivery.claimed), 1)
+        await swept.sweeper.store.lead(US)
+        sweeping = asyncio.create_task(swept.sweeper.run(SWEEP_SECONDS))
+        await asyncio.sleep(SWEEP_SECONDS / 2)
+        assert heard == [record]
+        sweeping.cancel()
+
     async def test_a_backlog_has_one_message_for_each_request_however_long_it_stands(
         self, site: Site, swept: Swept
     ) -> None:
@@ -451,6 +464,26 @@ class TestLeadership:
         await asyncio.sleep(SWEEP_SECONDS / 10)
         assert [id_ for _, id_ in swept.adopted] == [orphan.id]
         assert times(swept.adopted, began) == [0]
+
+    async def test_who_begins_to_lead_sees_to_what_the_one_before_may_have_failed_to(
+        self, site: Site, swept: Swept
+    ) -> None:
+        """Of a project that Nova turns down; its worker went while the leader had no broker."""
+        await alive(site, OTHER)
+        assert await site.store.lead(OTHER)
+        waiting = await in_state(site, 1, State.SENDING, OTHER)
+        assert await site.store.swap(waiting, request.requeue(waiting, OTHER, site.clock() + 300))
+        await swept.start()
+        await asyncio.sleep(1)
+        put_off, began = await in_state(site, 2, State.QUEUED), site.clock()
+        await alive(site, DEAD)
+        await site.store.retire(DEAD)
+        await asyncio.sleep(SWEEP_SECONDS / 10)
+        assert not swept.published
+        await site.store.resign(OTHER)
+        await asyncio.sleep(2 * SWEEP_SECONDS)
+        assert [id_ for _, id_ in swept.published] == [put_off.id]
+        assert times(swept.published, began)[0] <= 2 * SWEEP_SECONDS
 
     async def test_who_cannot_publish_lets_another_lead(self, site: Site, swept: Swept) -> None:
         await in_state(site, 1, State.QUEUED)

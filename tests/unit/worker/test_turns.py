@@ -7,11 +7,27 @@ from collections.abc import Iterator
 import pytest
 
 from dedupd.metrics import Metrics
+from dedupd.request import Record
 from dedupd.worker import turns as turns_module
 from dedupd.worker.turns import Notices, Turn, Turns
 from tests.unit.site import Delivered
 
 LIMIT, MOST = 4, 16
+
+
+def queued(request_id: str, project: str, retry_until: float | None = None) -> Record:
+    return Record(
+        id=request_id,
+        birth="b1",
+        project_id=project,
+        user_id="u1",
+        route="server create",
+        path="/v2.1/servers",
+        fingerprint=b"",
+        parts={},
+        created_at=0.0,
+        retry_until=retry_until,
+    )
 
 
 class Worker:
@@ -23,12 +39,17 @@ class Worker:
         self.begun: dict[str, Turn] = {}
         self.deliveries: dict[str, Delivered] = {}
 
-    def take(self, project: str, count: int = 1, *, held_up: bool = False) -> list[str]:
-        """Take up requests of a project; their names."""
+    def take(
+        self, project: str, count: int = 1, *, held_up: bool = False, until: float | None = None
+    ) -> list[str]:
+        """Take up requests of a project; their names.
+
+        ``until``: the time to which they are sent again, if they were turned down before.
+        """
         names = [f"{project}{len(self.deliveries) + number}" for number in range(count)]
         for name in names:
             delivery = self.deliveries[name] = Delivered(name)
-            turn = self.turns.begin(project, delivery)
+            turn = self.turns.begin(queued(name, project, until), delivery)
             if turn is not None:
                 self.begun[name] = turn
         if held_up:
@@ -37,7 +58,7 @@ class Worker:
 
     def hold_up(self, *names: str) -> None:
         for name in names:
-            self.begun[name].hold_up()
+            self.begun[name].hold_up(queued(name, "", 9.0))
 
     def end(self, *names: str) -> list[str]:
         """End their turns; what is to be published again."""
@@ -61,6 +82,7 @@ def worker() -> Iterator[Worker]:
     worker.end(*[*worker.begun])
     assert worker.put_off == 0
     assert worker.turns._projects == {}
+    assert worker.turns._held_up == 0
 
 
 def test_all_are_begun_while_none_waits(worker: Worker) -> None:
@@ -149,7 +171,7 @@ def test_what_they_were_claimed_as_goes_with_them(worker: Worker) -> None:
     worker.hold_up(first, *worker.take("a", LIMIT))
     claimed = Delivered("claimed")
     claimed.claimed = object()  # type: ignore[assignment]
-    assert worker.turns.begin("a", claimed) is None
+    assert worker.turns.begin(queued("claimed", "a"), claimed) is None
     notices = [worker.begun.pop(name).end() for name in [*worker.begun]]
     assert {"claimed": claimed.claimed} in notices
 
@@ -159,7 +181,7 @@ def test_but_not_where_another_message_says_that_it_may_be_another(worker: Worke
     claimed, again = Delivered("claimed"), Delivered("claimed")
     claimed.claimed = object()  # type: ignore[assignment]
     for delivery in (claimed, again):
-        assert worker.turns.begin("a", delivery) is None
+        assert worker.turns.begin(queued("claimed", "a"), delivery) is None
     assert worker.put_off == 1
     notices = [worker.begun.pop(name).end() for name in first]
     assert {"claimed": None} in notices
@@ -175,3 +197,29 @@ def test_what_comes_beyond_a_bound_is_dropped(
     assert worker.put_off == 2
     assert worker.begins(worker.take("b")) == 1
     assert worker.end(*first) == rest[:2]
+
+
+def test_what_was_turned_down_elsewhere_is_never_put_off(worker: Worker) -> None:
+    """Its time goes by: put off behind a backlog, it would be released by nobody."""
+    worker.take("a", LIMIT, held_up=True)
+    assert worker.begins(worker.take("a", 2 * MOST, until=300.0)) == 2 * MOST
+    assert worker.put_off == 0
+
+
+def test_what_all_projects_hold_up_has_a_bound(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond one for each."""
+    monkeypatch.setattr(turns_module, "MAX_HELD_UP", LIMIT)
+    first, *_, last = [worker.take(f"p{n}-", held_up=True)[0] for n in range(2 * LIMIT)]
+    assert worker.begins(worker.take("p0-", MOST)) == 0
+    assert worker.begins(worker.take("b", MOST)) == MOST
+    assert worker.end(last) == []
+    assert len(worker.end(first)) == MOST
+
+
+@pytest.mark.parametrize("held_up", [True, False])
+def test_who_gives_up_publishes_what_has_no_message_any_more(worker: Worker, held_up: bool) -> None:
+    """As it stands, so that another one knows that nobody has it since."""
+    [name] = worker.take("a", held_up=held_up)
+    assert worker.begun.pop(name).give_up() == ({name: queued(name, "", 9.0)} if held_up else {})
