@@ -5,7 +5,8 @@ class      when                                            what is kept
 ========== =============================================== =====================================
 no effect  never sent; 401, 408, 413, 425, 429, quota 403  nothing; tried again where that helps
 definite   2xx, 3xx and every other 4xx                    the answer
-ambiguous  5xx after it was sent; the answer was lost      the request, until Nova was looked at
+ambiguous  5xx after it was sent; the answer was lost, or  the request, until Nova was looked at
+           does not name what it says was made
 ========== =============================================== =====================================
 """
 
@@ -70,8 +71,14 @@ _QUOTA_WORDS = re.compile(rb"(?<!-)quota|exceed|maximum number", re.IGNORECASE)
 "Policy doesn't allow" and the policy's name, such as os_compute_api:os-quota-sets:update."""
 
 
-def classify(answer: Answer) -> Ruling:
-    """The ruling on a complete answer; what is no HTTP status that we know is ambiguous."""
+def classify(answer: Answer, *, nameless: bool = False) -> Ruling:
+    """The ruling on a complete answer; what is no HTTP status that we know is ambiguous.
+
+    ``nameless``: it says that something was made which it should name, and does not. Where its
+    end is that of the connection (RFC 9112, 6.3), it may be one half of an answer.
+    """
+    if nameless:
+        return LOST
     if answer.status == 403 and _QUOTA_WORDS.search(answer.body):
         return QUOTA
     hundred = BY_HUNDRED.get(answer.status // 100, AMBIGUOUS)

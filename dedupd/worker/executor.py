@@ -73,7 +73,7 @@ NOT_TOLD = _bad_gateway("Nova did not tell whether it exists already; so nothing
 IN_VAIN = _bad_gateway("Nova gave no final answer however often it was sent, and made nothing.")
 """And where what was sent had no effect each time; unless Nova's last answer is at hand."""
 
-NAMES_NOTHING = "Nova's answer does not name what it made: it was cut off, or is not Nova's."
+NAMELESS = "Nova's answer does not name what it made: it was cut off, or is not Nova's."
 """What is noted of an answer that counts as lost."""
 
 ENDED = Next(Step.ENDED)
@@ -282,11 +282,10 @@ class Executor:
             body = error.fault_body()
             headers = ((b"content-type", b"application/json"),)
             return Answer(error.status, headers, body), ruling
-        if _names_nothing(job, answer):
-            job.advance(self._ended_attempt(job, outcome.LOST, None, NAMES_NOTHING))
-            return answer, outcome.LOST
-        ruling = outcome.classify(answer)
-        job.advance(self._ended_attempt(job, ruling, answer.status, ""))
+        nameless = _is_nameless(job, answer)
+        ruling = outcome.classify(answer, nameless=nameless)
+        status, detail = (None, NAMELESS) if nameless else (answer.status, "")
+        job.advance(self._ended_attempt(job, ruling, status, detail))
         return answer, ruling
 
     def _ended_attempt(
@@ -367,11 +366,8 @@ class Executor:
         return written is not None
 
 
-def _names_nothing(job: Job, answer: Answer) -> bool:
-    """Whether it tells that something was made, but not what: it may be one half of an answer.
-
-    Where its end is that of the connection (RFC 9112, 6.3), that cannot be told from its length.
-    """
+def _is_nameless(job: Job, answer: Answer) -> bool:
+    """Whether it tells that something was made, but not what."""
     made = 200 <= answer.status < 300
     return made and job.probe is not None and job.probe.resource(job.errand, answer) is None
 

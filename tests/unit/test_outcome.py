@@ -117,3 +117,7 @@ def test_only_an_effect_that_is_excluded_is_sent_again(status: int) -> None:
 )
 def test_retry_after(value: bytes | None, seconds: float | None) -> None:
     assert outcome.retry_after(answer(429, retry_after=value)) == seconds
+
+
+def test_what_does_not_name_what_was_made_is_lost() -> None:
+    assert outcome.classify(answer(202), nameless=True) == outcome.LOST
