@@ -7,7 +7,8 @@ things up in Nova with where a caller's token no longer works.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from keystoneauth1 import loading
 from keystoneauth1.exceptions import MissingRequiredOptions, NoMatchingPlugin, OptionError
@@ -66,12 +67,8 @@ def load_plugin(conf: cfg.ConfigOpts, group: str) -> BaseAuthPlugin | None:
     # Again, now that auth_section may name another group, which has an auth_type then.
     loading.register_auth_conf_options(conf, group)
     try:
-        return loading.load_auth_from_conf_options(conf, group)
-    except NoMatchingPlugin as error:
-        raise ConfigError(
-            f"[{group}] auth_type = {error.name!r} is no plugin of keystoneauth: write password, "
-            "or one of those that `openstack --help` lists under --os-auth-type."
-        ) from None
+        with _known_plugin(group):
+            return loading.load_auth_from_conf_options(conf, group)
     except (MissingRequiredOptions, OptionError) as error:
         raise ConfigError(
             f"[{group}] is not complete: {error}. See the end of the sample configuration."
@@ -84,10 +81,15 @@ def public_uri(conf: cfg.ConfigOpts) -> str:
 
 
 def former_names(conf: cfg.ConfigOpts, group: str) -> set[str]:
-    """Names under which the libraries still read options of the group, besides today's."""
+    """Names under which the libraries still read options of the group, besides today's.
+
+    Raises:
+        ConfigError: an unknown plugin, also where nobody would load it.
+    """
     options = [*loading.get_auth_common_conf_options(), *loading.get_session_conf_options()]
     if conf[group].auth_type:
-        options += loading.get_auth_plugin_conf_options(conf[group].auth_type)
+        with _known_plugin(group):
+            options += loading.get_auth_plugin_conf_options(conf[group].auth_type)
     if is_prepared(conf) and group == CALLERS:
         options += _middleware_options()
     return {former.name for option in options for former in option.deprecated_opts if former.name}
@@ -96,6 +98,18 @@ def former_names(conf: cfg.ConfigOpts, group: str) -> set[str]:
 def is_prepared(conf: cfg.ConfigOpts) -> bool:
     """Whether all options of ``[keystone_authtoken]`` are known."""
     return "www_authenticate_uri" in conf[CALLERS]
+
+
+@contextmanager
+def _known_plugin(group: str) -> Iterator[None]:
+    """Say what to write instead of a plugin that keystoneauth does not find in the block."""
+    try:
+        yield
+    except NoMatchingPlugin as error:
+        raise ConfigError(
+            f"[{group}] auth_type = {error.name!r} is no plugin of keystoneauth: write password, "
+            "or one of those that `openstack --help` lists under --os-auth-type."
+        ) from None
 
 
 def _middleware_options() -> Iterable[cfg.Opt]:

@@ -19,6 +19,9 @@ def found(conf: cfg.ConfigOpts) -> Iterator[str]:
     """A complaint for every option or group that is not known; it names the file or the variable.
 
     They are not refused, so that one file can serve two releases.
+
+    Raises:
+        ConfigError: an auth_type that no plugin has: nobody can tell which options it reads.
     """
     known = _known(conf)
     for path in files(conf):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cliff.lister import Lister
@@ -113,14 +114,24 @@ class Check(Lister):
 
 def configuration(settings: Settings) -> Line:
     """Where it comes from, what in it is not known, and whether logs can go where it says."""
-    complaints = [*unknown.found(settings.options)]
-    result = Result.WARNING if complaints else Result.OK
-    try:
+    complaints: list[str] = []
+    refusals: list[str] = []
+    with _noted(refusals):
+        complaints.extend(unknown.found(settings.options))
+    with _noted(refusals):
         logs.check(settings.options)
+    result = Result.WARNING if complaints else Result.OK
+    result = Result.FAILED if refusals else result
+    return Line("configuration", result, "; ".join([_sources(settings), *complaints, *refusals]))
+
+
+@contextmanager
+def _noted(refusals: list[str]) -> Iterator[None]:
+    """Note what the block refuses, and go on."""
+    try:
+        yield
     except ConfigError as error:
-        result = Result.FAILED
-        complaints.append(error.message)
-    return Line("configuration", result, "; ".join([_sources(settings), *complaints]))
+        refusals.append(error.message)
 
 
 def _sources(settings: Settings) -> str:

@@ -32,6 +32,15 @@ def test_an_option_that_nothing_reads_is_named_once(command: str, tmp_path: Path
     assert (ended.stdout + ended.stderr).count(told) == 1
 
 
+@pytest.mark.parametrize("command", ["standalone", "request list"])
+def test_a_mistyped_plugin_ends_it_with_what_to_write(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "dedupd.conf"
+    path.write_text("[keystone_authtoken]\nauth_type = pasword\n")
+    ended = without_a_database(tmp_path, f"--config-file={path}", command=command.split())
+    assert ended.returncode == 1
+    assert ended.stderr.count("'pasword' is no plugin of keystoneauth: write password") == 1
+
+
 def test_it_is_named_once_however_often_the_configuration_is_read(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

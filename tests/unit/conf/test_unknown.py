@@ -7,6 +7,7 @@ import pytest
 
 from dedupd.conf import Settings, load
 from dedupd.conf.unknown import found
+from dedupd.errors import ConfigError
 
 NOAUTH = {"auth.strategy": "noauth"}
 KEYSTONE = """[keystone_authtoken]
@@ -55,6 +56,14 @@ def test_keystonemiddlewares_options_are_known_when_it_is_used(
     text = f"{KEYSTONE}memcache_servers = controller:1\nmemcached_server = controller:1\n"
     [told] = found(loaded(text, defaults={}).options)
     assert "memcached_server is not a known option, did you mean memcached_servers?" in told
+
+
+def test_an_unknown_plugin_is_refused_though_nobody_loads_it(
+    loaded: Callable[..., Settings],
+) -> None:
+    settings = loaded("[keystone_authtoken]\nauth_type = pasword\n")
+    with pytest.raises(ConfigError, match=r"auth_type = 'pasword' is no plugin of keystoneauth: wr"):
+        [*found(settings.options)]
 
 
 def test_every_file_is_looked_through(written: Callable[[str], Path], tmp_path: Path) -> None:
