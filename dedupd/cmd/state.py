@@ -34,6 +34,15 @@ def make(settings: Settings) -> None:
         ) from None
 
 
+def has_place(settings: Settings, directory: Path) -> bool:
+    """Whether a directory is there, or will be: ``make`` makes it, or one below it."""
+    key_file = settings.seal.key_file
+    made = [settings.state_path] if settings.keeps_state else []
+    if not key_file.exists():
+        made.append(key_file.parent)
+    return directory.is_dir() or any(path.is_relative_to(directory) for path in made)
+
+
 def refuse_new_keys(settings: Settings) -> None:
     """New keys open no records that are there already: those need the keys that sealed them.
 

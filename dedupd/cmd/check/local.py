@@ -52,6 +52,11 @@ async def store(settings: Settings) -> Finding:
     if path.exists():
         origin = Origin(seal.load(settings.seal.key_file).check, settings.region_name)
         return await asyncio.to_thread(_inspect, path, origin)
+    if not state.has_place(settings, path.parent):
+        return failed(
+            f"[store] url: {path} is not there and cannot be made: make the directory "
+            f"{path.parent}, or name a path in one that is there"
+        )
     above = next(parent for parent in path.parents if parent.exists())
     if not os.access(above, os.W_OK | os.X_OK):
         raise ConfigError(f"{path} is not there and cannot be made: {above} is not writable")
