@@ -25,13 +25,15 @@ from dedupd.conf.values import Address, StoreScheme
 if TYPE_CHECKING:
     from dedupd.cmd.main import Dedupd
 
-IMAGE = "155d900f-4e14-4e4c-a73d-069cbf4541e6"
-"""An image that the simulated Nova has."""
-
 WELCOME = """\
 dedupd listens on {front} and stands in front of {nova}
 Records: {records}
+"""
 
+IMAGE = "155d900f-4e14-4e4c-a73d-069cbf4541e6"
+"""An image that the simulated Nova has."""
+
+TRY_SIMULATED = """
 Try it: the same POST three times makes one server, and gives one answer.
 
   curl -si {front}/v2.1/servers -H 'X-Auth-Token: demo:demo' -H 'X-Client-Token: my-first' \\
@@ -39,6 +41,14 @@ Try it: the same POST three times makes one server, and gives one answer.
     -d '{{"server": {{"name": "one", "imageRef": "{image}", "flavorRef": "1"}}}}'
   curl -s '{front}/dedupd/v1/requests/my-first?live=true' -H 'X-Auth-Token: demo:demo'
   curl -s {front}/v2.1/servers -H 'X-Auth-Token: demo:demo'
+"""
+
+TRY_REAL = """
+Try it: the same POST three times makes one keypair, and gives one answer.
+
+  TOKEN=$(openstack token issue -f value -c id)
+  curl -si {front}/v2.1/os-keypairs -H "X-Auth-Token: $TOKEN" -H 'X-Client-Token: my-first' \\
+    -H 'Content-Type: application/json' -d '{{"keypair": {{"name": "my-first"}}}}'
 """
 
 
@@ -129,7 +139,8 @@ def _welcome(settings: Settings, address: Address, simulated: bool) -> str:
     nova = "the built-in simulated Nova (--nova URL for a real one)"
     url = settings.store.url
     in_memory = url.scheme is StoreScheme.MEMORY
-    return WELCOME.format(
+    text = WELCOME + (TRY_SIMULATED if simulated else TRY_REAL)
+    return text.format(
         front=f"http://{address}",
         nova=nova if simulated else settings.nova.endpoint,
         records="in memory: gone when this process ends" if in_memory else url.path or url,
