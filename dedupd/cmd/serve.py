@@ -106,6 +106,7 @@ async def serving(
     stop_seconds: float,
     protocol: type[asyncio.Protocol] = FrontProtocol,
     last_call: Callable[[], None] = lambda: None,
+    name: str = "http",
 ) -> AsyncIterator[None]:
     """Serve beside the block; at its end accept nothing more and let exchanges end.
 
@@ -116,6 +117,7 @@ async def serving(
         protocol: How HTTP is spoken.
         last_call: What is then called; exchanges that have not ended ``LAST_CALL_SECONDS`` later
             are cancelled.
+        name: The name of the task that serves it.
     """
     config = uvicorn.Config(
         app,
@@ -133,7 +135,7 @@ async def serving(
     )
     server = Server(config)
     listeners = [listener, *(listener.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
-    task = asyncio.create_task(server.serve(listeners), name="http")
+    task = asyncio.create_task(server.serve(listeners), name=name)
     try:
         yield
     finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import logging
 import sys
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING
@@ -95,6 +97,8 @@ class Standalone(Command):
 class SimulatedCloud:
     """The simulated Nova inside this process, on a free port of loopback."""
 
+    NAME = "simulated Nova"
+
     def __init__(self) -> None:
         self._listener = listen(Address("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -105,8 +109,16 @@ class SimulatedCloud:
         from dedupd.sim.app import SimulatedNovaApp
         from dedupd.sim.server import AbortableProtocol
 
+        logging.getLogger("uvicorn.error").addFilter(_matters)
         app = SimulatedNovaApp(SimulatedNova())
-        return serving(app, self._listener, 1.0, AbortableProtocol)
+        return serving(app, self._listener, 1.0, AbortableProtocol, name=self.NAME)
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    """Whether uvicorn says more than that the server of the simulated Nova starts or stops."""
+    task = asyncio.current_task()
+    simulated = task is not None and task.get_name() == SimulatedCloud.NAME
+    return record.levelno > logging.INFO or not simulated
 
 
 async def _serve(settings: Settings, simulated: SimulatedCloud | None) -> None:
