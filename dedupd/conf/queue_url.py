@@ -89,7 +89,7 @@ def _broker(parts: SplitResult, scheme: QueueScheme) -> QueueUrl:
 def _address(text: str, port: int) -> Address:
     """``host`` or ``host:port``."""
     has_port = text.rpartition("]")[2].find(":") >= 0
-    address = parse_address(text if has_port else f"{text}:{port}")
+    address = parse_address(text if has_port else f"{text}:{port}", port)
     if not address.port:
         raise ValueError(f"{text!r} has port 0, where nobody listens: {_RULE}")
     return address

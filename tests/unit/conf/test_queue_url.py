@@ -65,6 +65,8 @@ def test_what_is_shown_has_no_password() -> None:
         ("amqp://", "is not HOST:PORT"),
         ("amqp://me:geheim@", "is not HOST:PORT"),
         ("amqp://a,,b", "is not HOST:PORT"),
+        ("amqp://me:geheim@a:x/v", "'a:x' is not HOST:PORT: write 127.0.0.1:5672, or [::1]:5672"),
+        ("amqps://a:x", "'a:x' is not HOST:PORT: write 127.0.0.1:5671, or [::1]:5671 for IPv6"),
         ("amqp://me:geheim@a:0", "has port 0"),
         ("amqp://me:geheim@a:99999", "ports end at 65535"),
         ("amqp://a..b", "neither an IP address nor a host name"),
