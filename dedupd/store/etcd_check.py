@@ -61,7 +61,7 @@ async def versions(cluster: Cluster) -> dict[str, str]:
     for answer in answers:
         if isinstance(answer, Refused):
             raise answer
-    raise StoreUnavailable(f"{cluster.subject} does not answer.")
+    raise cluster.away()
 
 
 async def _version(cluster: Cluster, endpoint: str) -> str | StoreUnavailable:

@@ -176,7 +176,18 @@ class Cluster:
         self._metadata = _REQUIRE_LEADER
         if self._credentials is not None:
             deadline = asyncio.get_running_loop().time() + OPERATION_SECONDS
-            await self._sign_in(self._metadata, deadline)
+            try:
+                await self._sign_in(self._metadata, deadline)
+            except Refused:
+                raise
+            except StoreUnavailable:
+                raise self.away() from None
+
+    def away(self) -> StoreUnavailable:
+        """What is said of it to an operator where nobody answers at the start."""
+        return StoreUnavailable(
+            f"{self.subject} does not answer: start it, or name members that run in [store] url."
+        )
 
     async def close(self) -> None:
         """Break every connection off."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,19 @@ class TestCheck:
         with pytest.raises(ConfigError, match="region_name is RegionTwo"):
             await local.store(replace(configured(), region_name="RegionTwo"))
 
-    async def test_nobody_there(self, configured: Configured) -> None:
-        with pytest.raises(StoreUnavailable, match="does not answer"):
-            await local.store(configured(f"etcd://127.0.0.1:{free_port()}"))
+    async def test_nobody_there(self, configured: Configured, keys: Keys) -> None:
+        """The check, and the start, which may have to sign in first."""
+        place = f"127.0.0.1:{free_port()}"
+        user = {"username": etcd_users.USER, "password": etcd_users.PASSWORD}
+        plain, signing_in = configured(f"etcd://{place}"), configured(f"etcds://{place}", **user)
+        for attempt in (
+            partial(local.store, plain),
+            wiring.open_store(plain, keys, exclusive=True).open,
+            wiring.open_store(signing_in, keys, exclusive=True).open,
+        ):
+            with pytest.raises(StoreUnavailable) as caught:
+                await attempt()
+            assert caught.value.message == (
+                f"The etcd cluster {place} does not answer: start it, or name members that run in "
+                "[store] url."
+            )
