@@ -6,7 +6,7 @@ import argparse
 import logging
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cliff.app import App
@@ -29,6 +29,15 @@ _INTERRUPTED = 128 + signal.SIGINT
 """The exit status of who was told to stop by Ctrl-C, as shells have it."""
 
 
+class Commands(CommandManager):
+    """The subcommands, their names as wide as the longest: cliff's list lines up 13 characters."""
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Each name, and what it stands for."""
+        width = max(map(len, self.commands))
+        return iter([(name.ljust(width), found) for name, found in self.commands.items()])
+
+
 class Dedupd(App):
     """The application around the subcommands."""
 
@@ -36,7 +45,7 @@ class Dedupd(App):
         super().__init__(
             description=DESCRIPTION,
             version=__version__,
-            command_manager=CommandManager("dedupd.commands"),
+            command_manager=Commands("dedupd.commands"),
             deferred_help=True,
         )
         self._warned = False

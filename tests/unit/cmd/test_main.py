@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,23 @@ def test_what_would_do_nothing_is_no_option(capsys: pytest.CaptureFixture[str]) 
     assert "--quiet" not in told
     assert "([DEFAULT] log_file; default: stderr)" in told
     assert "the first that is there of ~/.dedupd/dedupd.conf, ~/dedupd.conf, /etc/ded" in told
+
+
+@pytest.mark.parametrize("arguments", ["--help", "help"])
+def test_what_the_commands_do_is_lined_up(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with suppress(SystemExit):
+        main.main([arguments])
+    _, _, commands = capsys.readouterr().out.partition("\nCommands:\n")
+    names = [line[2:19].rstrip() for line in commands.splitlines()]
+    assert {"check", "key generate", "request resolve", "request show"} <= set(names)
+    assert all(line[17:19] == "  " and line[19] != " " for line in commands.splitlines())
+
+
+def test_a_name_that_is_not_whole_is_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["request", "lst"]) == 2
+    assert "  request list" in capsys.readouterr().out
 
 
 def test_a_key_file_in_a_directory_that_is_not_there(
