@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
 
 from oslo_config import cfg
 from oslo_log import log
+from oslo_log.formatters import ContextFormatter
 
 from dedupd.conf import values
 from dedupd.errors import ConfigError
@@ -15,6 +17,23 @@ from dedupd.errors import ConfigError
 _PRODUCT = "dedupd"
 _FILE = "dedupd.log"
 """In log_dir, where log_file is not set; however the process was started."""
+_SUMMARY = "%(error_summary)s"
+"""Where a format has it, the error that is being handled stands there; else oslo.log appends it."""
+
+
+class _Formatter(ContextFormatter):
+    """oslo.log's, without the error that is being handled where dedupd speaks: it says so itself.
+
+    A traceback that comes with the record stays, and so does what libraries leave to oslo.log.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info or record.name.partition(".")[0] != _PRODUCT:
+            return super().format(record)
+        try:
+            raise KeyError  # oslo.log takes the innermost, and leaves out this kind
+        except KeyError:
+            return super().format(record)
 
 
 def set_up(options: cfg.ConfigOpts) -> None:
@@ -43,6 +62,8 @@ def set_up(options: cfg.ConfigOpts) -> None:
             f"[DEFAULT] logging cannot be set up as it is configured: {error}. Correct those "
             "options, or take them out to log to stderr."
         ) from None
+    if not options.log_config_append and _SUMMARY not in options.logging_default_format_string:
+        _say_once(options)
 
 
 def check(options: cfg.ConfigOpts) -> None:
@@ -67,6 +88,14 @@ def check(options: cfg.ConfigOpts) -> None:
     path = _file(options)
     if path is not None:
         _refuse_unwritable(path)
+
+
+def _say_once(options: cfg.ConfigOpts) -> None:
+    """Take our formatter where oslo.log has set its own, which is for text."""
+    ours = _Formatter(project=_PRODUCT, datefmt=options.log_date_format, config=options)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, ContextFormatter):
+            handler.setFormatter(ours)
 
 
 def _file(options: cfg.ConfigOpts) -> Path | None:

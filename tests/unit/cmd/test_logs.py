@@ -105,6 +105,43 @@ def test_what_can_be_written_is(tmp_path: Path) -> None:
     logs.check(settings.options)
 
 
+class Away(Exception):
+    """What a library raises; oslo.log leaves out some of Python's own."""
+
+
+def logged(directory: Path, logger: str, **options: object) -> str:
+    """What the log has of an error that is told while it is handled, and of one with a trace."""
+    logs.set_up(settings_of(log_dir=directory, **options).options)
+    log = logging.getLogger(logger)
+    try:
+        raise Away("It is away.")
+    except Away as error:
+        log.warning("tried again: %s", error)
+        log.exception("given up")
+    return (directory / "dedupd.log").read_text()
+
+
+@pytest.mark.usefixtures("root_logger")
+def test_what_is_being_handled_is_said_once(tmp_path: Path) -> None:
+    told, *trace = logged(tmp_path, "dedupd.queue").splitlines()
+    assert told.endswith(" WARNING dedupd.queue [-] tried again: It is away.")
+    assert trace[0].endswith("Away: It is away.")
+    assert "Traceback (most recent call last):" in trace[1]
+
+
+@pytest.mark.usefixtures("root_logger")
+def test_libraries_leave_it_to_oslo_log(tmp_path: Path) -> None:
+    assert "It is away.: tests.unit" in logged(tmp_path, "library").splitlines()[0]
+
+
+@pytest.mark.usefixtures("root_logger")
+def test_an_operators_own_format_wins(tmp_path: Path) -> None:
+    own = "%(levelname)s <%(error_summary)s> %(message)s"
+    told = logged(tmp_path, "dedupd.queue", logging_default_format_string=own).splitlines()[0]
+    assert told.startswith("WARNING <tests.unit")
+    assert told.endswith("Away: It is away.> tried again: It is away.")
+
+
 def test_the_check_says_what_the_environment_sets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
