@@ -3,12 +3,15 @@
 An error carries its HTTP status, the name under which Nova's fault form shows it, and a message
 that names the thing, the rule and what to do. Nova's clients (python-novaclient, keystoneauth,
 openstacksdk) all show the ``message`` of the first object in such a body.
+
+Where Nova or an engine is, callers are not told: ``str`` of an error is for operators and may say
+it (logs, commands), ``message`` is for callers and does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple, Self
 
 import msgspec
 
@@ -16,14 +19,33 @@ PROBLEM_JSON = "application/problem+json"
 """RFC 9457's media type: answered to a client whose Accept names it."""
 
 
+class Engine(NamedTuple):
+    """A store or a broker, as errors name it: to callers by its kind alone."""
+
+    kind: str
+    place: str
+
+    def __str__(self) -> str:
+        """As operators know it."""
+        return f"{self.kind} {self.place}"
+
+
 class DedupdError(Exception):
-    """The base of all: an HTTP status, a fault name, a message, and headers to answer with."""
+    """The base of all: an HTTP status, a fault name, a message, and headers to answer with.
+
+    Args:
+        message: For callers.
+        headers: To answer with.
+        operators: What ``str`` gives, for the log and the commands; the message unless told.
+    """
 
     status: ClassVar[int] = 500
     name: ClassVar[str] = "computeFault"
 
-    def __init__(self, message: str, *, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, headers: Mapping[str, str] | None = None, operators: str = ""
+    ) -> None:
+        super().__init__(operators or message)
         self.message = message
         self.headers: dict[str, str] = dict(headers or {})
 
@@ -147,8 +169,20 @@ class Unavailable(DedupdError):
     status = 503
     name = "serviceUnavailable"
 
-    def __init__(self, message: str, *, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message, headers={"Retry-After": "5"} | dict(headers or {}))
+    def __init__(
+        self, message: str, *, headers: Mapping[str, str] | None = None, operators: str = ""
+    ) -> None:
+        headers = {"Retry-After": "5"} | dict(headers or {})
+        super().__init__(message, headers=headers, operators=operators)
+
+    @classmethod
+    def of(cls, engine: Engine, said: str, why: str = "", **more: Any) -> Self:
+        """An error of an engine: ``said`` follows its name, ``why`` is for operators alone.
+
+        ``why`` is what an engine or the network says in its own words, which may name addresses.
+        """
+        whole = f"{said}: {why}" if why else said
+        return cls(f"{engine.kind}{said}.", operators=f"{engine}{whole}.", **more)
 
 
 class GatewayTimeout(DedupdError):

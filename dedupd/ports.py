@@ -268,22 +268,10 @@ class Queue(Protocol):
 
 
 class NotSent(DedupdError):
-    """The cloud could not be reached: not one byte of the request went out.
-
-    Args:
-        message: For callers, and what they may read: where the cloud is, is not theirs to know.
-        operators: What ``str`` gives, for the log and the commands; the message unless told.
-    """
+    """The cloud could not be reached: not one byte of the request went out."""
 
     status = 502
     name = "badGateway"
-
-    def __init__(self, message: str, *, operators: str = "") -> None:
-        super().__init__(message)
-        self._operators = operators or message
-
-    def __str__(self) -> str:
-        return self._operators
 
 
 class Lost(DedupdError):

@@ -32,7 +32,7 @@ from dedupd.api.withdrawal import Withdrawals
 from dedupd.errors import DedupdError, FingerprintMismatch, Unavailable
 from dedupd.exchange import Answer, header
 from dedupd.metrics import Metrics
-from dedupd.ports import Queue, QueueUnavailable, Store, Stored, StoreUnavailable
+from dedupd.ports import Queue, QueueUnavailable, Store, Stored, StoreUnavailable, Unreadable
 from dedupd.request import Record, State
 from dedupd.seal import Keys, Unsealable
 from dedupd.ssh_key import GeneratedKey
@@ -216,9 +216,19 @@ class Visit:
         return stored
 
     async def _find(self, request_id: str) -> Stored | None:
-        """What stands under this id and is in the way of a claim."""
+        """What stands under this id and is in the way of a claim.
+
+        Raises:
+            StoreUnavailable: nobody can read it now.
+        """
         asked_at = _now()
-        stored = (await self._front.store.read([request_id])).get(request_id)
+        try:
+            stored = (await self._front.store.read([request_id])).get(request_id)
+        except Unreadable:
+            raise
+        except StoreUnavailable as error:
+            said = " Nothing was executed for this request: repeat it with the same token."
+            raise StoreUnavailable(error.message + said, operators=str(error)) from error
         if stored is None or stored.record.state.vacant:
             return None
         self._front.repeats.note(stored, asked_at)

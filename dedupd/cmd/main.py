@@ -98,7 +98,7 @@ class Dedupd(App):
         """Say what went wrong; while it was handled, oslo.log would have said it twice."""
         super().clean_up(cmd, result, err)
         if isinstance(err, DedupdError) and not self.options.debug:
-            self.LOG.error(err.message)
+            self.LOG.error(str(err))
 
     def settings(
         self,

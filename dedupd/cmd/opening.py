@@ -81,10 +81,10 @@ class Opening:
             )
 
     def check_part(self, name: str) -> None:
-        """Whether the store, or the queue, is open; for operators, who are told why it is not.
+        """Whether the store, or the queue, is open; for whoever asks whether the process is ready.
 
         Raises:
-            Unavailable: it is not; the message is the error of the latest try.
+            Unavailable: it is not; the message is that of the latest try.
         """
         if name not in self._steps:
             return

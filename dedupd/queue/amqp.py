@@ -15,7 +15,7 @@ from dedupd.ports import QueueUnavailable
 from dedupd.queue import hint, policies
 from dedupd.queue.broker import Answers, Arrived, Broker, Command, Reply, Silent
 from dedupd.queue.delivery import Notice
-from dedupd.queue.refusal import explained
+from dedupd.queue.refusal import engine, explained
 from dedupd.queue.settlements import Settlements
 from dedupd.queue.unconfirmed import Unconfirmed
 from dedupd.queue.wire import Wire, WiredTransport
@@ -86,14 +86,14 @@ class AmqpBroker(Broker):
     def __init__(
         self, host: str, port: int, name: str, delivery_limit: int, login: dict[str, Any]
     ) -> None:
-        self._place = f"{host}:{port}"
+        self._engine = engine(f"{host}:{port}")
         self._delivery_limit = delivery_limit
         self._unconfirmed: Unconfirmed[_Sent] = Unconfirmed()
         self._settlements = Settlements()
         self._unsettled: dict[int, str] = {}
         self._next_beat = 0.0
         self._rejecting_since: float | None = None
-        self._alarm = ""
+        self._alarm = False
         self._confirms_since = 0.0
         self._served_at = 0.0
         options = {
@@ -105,7 +105,7 @@ class AmqpBroker(Broker):
         login = {"heartbeat": policies.HEARTBEAT_SECONDS} | login
         self._beat_seconds: float = login["heartbeat"] / 4
         self.patience = self._beat_seconds
-        with explained(self._place):
+        with explained(self._engine.place):
             super().__init__(
                 host, name, WiredTransport, port=port, transport_options=options, **login
             )
@@ -125,7 +125,7 @@ class AmqpBroker(Broker):
         Raises:
             QueueUnavailable, ConfigError: the connection has ended.
         """
-        with explained(self._place):
+        with explained(self._engine.place):
             for operation, argument, reply in commands:
                 operation(self, argument, reply)
             self._say()
@@ -159,7 +159,7 @@ class AmqpBroker(Broker):
 
     def _count(self) -> int | QueueUnavailable:
         """During an alarm the broker reads nothing more from who has published."""
-        return QueueUnavailable(self._alarm) if self._alarm else super()._count()
+        return self._blocks() if self._alarm else super()._count()
 
     def _subscribe(self, prefetch: int) -> str:
         self._served_at = time.monotonic()
@@ -167,12 +167,12 @@ class AmqpBroker(Broker):
 
     def _publish(self, notice: Notice, reply: Reply | None) -> None:
         if self._alarm:
-            self._answer(reply, QueueUnavailable(self._alarm))
+            self._answer(reply, self._blocks())
         elif len(self._unconfirmed) < MAX_UNCONFIRMED:
             self._send(notice, _Sent(reply, None, time.monotonic()))
         else:
-            text = f"The broker {self._place} has {MAX_UNCONFIRMED} messages to confirm already."
-            self._answer(reply, QueueUnavailable(text))
+            said = f" has {MAX_UNCONFIRMED} messages to confirm already"
+            self._answer(reply, QueueUnavailable.of(self._engine, said))
 
     def _send(self, notice: Notice, sent: _Sent) -> None:
         """Publish, mandatory: else RabbitMQ would confirm even what no queue takes."""
@@ -198,14 +198,14 @@ class AmqpBroker(Broker):
 
     def _rejected(self, number: int, multiple: bool) -> None:
         for sent in self._unconfirmed.take(number, multiple):
-            text = f"The broker {self._place} did not take the message: try again later."
-            self._answer(sent.reply, QueueUnavailable(text))
+            said = " did not take the message: try again later"
+            self._answer(sent.reply, QueueUnavailable.of(self._engine, said))
             if sent.replaces is not None:
                 self._reject(sent.replaces, requeue=True)
         now = time.monotonic()
         self._rejecting_since = self._rejecting_since or now
         if now - self._rejecting_since > REJECTING_SECONDS:
-            raise QueueUnavailable(f"The broker {self._place} rejects everything.")
+            raise QueueUnavailable.of(self._engine, " rejects everything")
 
     def _arrive(self, message: Any) -> None:
         self._served_at = time.monotonic()
@@ -263,9 +263,9 @@ class AmqpBroker(Broker):
         oldest = self._unconfirmed.oldest
         since = max(oldest.at, self._confirms_since) if oldest else now
         if now - since > SILENT_SECONDS:
-            raise Silent(
-                f"The broker {self._place} is there, but has not confirmed a message for "
-                f"{SILENT_SECONDS:g} s."
+            raise Silent.of(
+                self._engine,
+                f" is there, but has not confirmed a message for {SILENT_SECONDS:g} s",
             )
 
     def _check_served(self, now: float) -> None:
@@ -295,14 +295,18 @@ class AmqpBroker(Broker):
         self._wire.patient = True
 
     def _blocked(self, _reason: str) -> None:
+        self._alarm = True
+        LOG.warning("%s", self._blocks())
+
+    def _blocks(self) -> QueueUnavailable:
         """RabbitMQ blocks who publishes for two reasons; amqp does not say which it names."""
-        self._alarm = (
-            f"The broker {self._place} takes no messages: it is short of memory or disk space. "
-            "`rabbitmqctl status` names the alarm; free some there, and it goes on by itself."
+        return QueueUnavailable.of(
+            self._engine,
+            " takes no messages: it is short of memory or disk space. `rabbitmqctl status` names "
+            "the alarm; free some there, and it goes on by itself",
         )
-        LOG.warning("%s", self._alarm)
 
     def _unblocked(self) -> None:
-        self._alarm = ""
+        self._alarm = False
         self._confirms_since = self._served_at = time.monotonic()
-        LOG.info("the broker %s takes messages again", self._place)
+        LOG.info("the broker %s takes messages again", self._engine.place)

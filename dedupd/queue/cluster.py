@@ -45,8 +45,7 @@ class Cluster:
                 failures.append(error)
                 self._brokers.rotate(-1)
         refused = any(isinstance(error, ConfigError) for error in failures)
-        kind = ConfigError if refused else QueueUnavailable
-        raise kind(" ".join(error.message for error in failures))
+        raise _together(ConfigError if refused else QueueUnavailable, failures)
 
     def heal(self) -> None:
         """Delete what is mute of the queue and its queue of dead letters; see ``mute``."""
@@ -61,13 +60,13 @@ class Cluster:
             QueueUnavailable: none can be.
             ConfigError: it does not permit it.
         """
-        failures: list[str] = []
+        failures: list[DedupdError] = []
         for broker in self._brokers:
             try:
                 return check_lock(partial(self._look_at, broker), str(broker), self._lock)
             except QueueUnavailable as error:
-                failures.append(error.message)
-        raise QueueUnavailable(" ".join(failures))
+                failures.append(error)
+        raise _together(QueueUnavailable, failures)
 
     @property
     def _lock(self) -> str:
@@ -105,3 +104,9 @@ class Cluster:
         }
         given = {name: str(path) for name, path in files.items() if path is not None}
         return {"server_hostname": broker.host, "cert_reqs": ssl.CERT_REQUIRED} | given
+
+
+def _together(kind: type[DedupdError], failures: list[DedupdError]) -> DedupdError:
+    """One error for those of several brokers; to callers, who hear no addresses, most are one."""
+    messages = dict.fromkeys(error.message for error in failures)
+    return kind(" ".join(messages), operators=" ".join(map(str, failures)))

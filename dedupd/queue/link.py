@@ -46,6 +46,7 @@ class Link(ABC):
         self._waiting: set[Reply] = set()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self.reason = ""
+        """Why it has ended, for operators."""
         self.failure: DedupdError | None = None
         """What ended it, where the broker, or the way to it, did."""
 
@@ -128,7 +129,8 @@ class Link(ABC):
         self._waiting.clear()
 
     def _unavailable(self) -> QueueUnavailable:
-        return QueueUnavailable(f"The queue's connection has ended: {self.reason}.")
+        said = "The queue's connection has ended"
+        return QueueUnavailable(f"{said}.", operators=f"{said}: {self.reason}.")
 
 
 class InlineLink(Link):
@@ -212,7 +214,7 @@ class ThreadLink(Link):
         try:
             self._serve()
         except DedupdError as error:
-            reason, failure = error.message.rstrip("."), error
+            reason, failure = str(error).rstrip("."), error
         except Exception as error:
             LOG.exception("the queue's thread has failed")
             reason = _describe(error)

@@ -95,7 +95,7 @@ class RecoveringQueue(KombuQueue):
             link = await self._join()
         except (QueueUnavailable, ConfigError) as error:
             LOG.warning("the queue is not connected, and tried again: %s", error)
-            raise QueueUnavailable(error.message) from None
+            raise QueueUnavailable(error.message, operators=str(error)) from None
         LOG.info("the queue is connected again")
         await self._until_ended(link)
         if loop.time() - begun < policies.STEADY_SECONDS:

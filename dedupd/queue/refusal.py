@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from amqp import exceptions
 
-from dedupd.errors import ConfigError, DedupdError
+from dedupd.errors import ConfigError, DedupdError, Engine
 from dedupd.ports import QueueUnavailable
 
 _CURES: tuple[tuple[type[Exception], str, str], ...] = (
@@ -33,6 +33,11 @@ PRECONDITION_FAILED is also said of a message that nobody acknowledged for Rabbi
 """
 
 
+def engine(place: str) -> Engine:
+    """How errors name a broker."""
+    return Engine("The broker", place)
+
+
 @contextmanager
 def explained(place: str) -> Iterator[None]:
     """Turn the errors of a broker at ``place`` into ours.
@@ -52,8 +57,8 @@ def explained(place: str) -> Iterator[None]:
 def _explained(place: str, error: exceptions.AMQPError | OSError) -> DedupdError:
     for kind, words, cure in _CURES:
         if isinstance(error, kind) and words in str(error):
-            return ConfigError(f"The broker {place}: {_said(error)}: {cure}.")
-    return QueueUnavailable(f"The broker {place} is away: {_said(error)}.")
+            return ConfigError(f"{engine(place)}: {_said(error)}: {cure}.")
+    return QueueUnavailable.of(engine(place), " is away", _said(error))
 
 
 def _said(error: exceptions.AMQPError | OSError) -> str:

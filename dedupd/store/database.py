@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dedupd.errors import ConfigError
+from dedupd.errors import ConfigError, Engine
 from dedupd.ports import StoreUnavailable
 from dedupd.store.origin import Origin
 from dedupd.store.statements import KEEP_REGION, RETIRE_ALL, SCHEMA
@@ -75,6 +75,11 @@ class Files:
     def close(self) -> None:
         """Close all; SQLite then moves what the WAL holds into the database."""
         self.held.close()
+
+
+def engine(path: Path | str) -> Engine:
+    """How errors name a database."""
+    return Engine("The database", str(path))
 
 
 def open_to_serve(path: Path, origin: Origin) -> Files:
@@ -268,7 +273,7 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in _AWAY:
-            raise StoreUnavailable(f"The database {path}: {error}.") from error
+            raise StoreUnavailable.of(engine(path), f": {error}") from error
         corrupt = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         why = f"it is corrupt ({error})" if corrupt else str(error)
         raise _unusable(path, why, _OTHER_PATH) from error

@@ -23,7 +23,7 @@ import msgspec
 from dedupd.ports import Depth, Query, Stored, StoreUnavailable, Worker
 from dedupd.request import Record
 from dedupd.store import etcd_check, etcd_keys, etcd_quota, etcd_requests
-from dedupd.store.etcd_cluster import OPERATION_SECONDS, Cluster, Refused
+from dedupd.store.etcd_cluster import IN_DOUBT, LATE, OPERATION_SECONDS, Cluster, Late, Refused
 from dedupd.store.etcd_fence import Fence
 from dedupd.store.etcd_keys import Head, Keys
 from dedupd.store.etcd_leases import Leases
@@ -202,7 +202,7 @@ class EtcdStore:
         if part.succeeded or not part.doubtful:
             return part.succeeded
         # Whoever deleted it: what was to be forgotten is gone unless this life of it goes on.
-        head = await self._head(record.id)
+        head = _head_among(await self._look_again(record.id))
         return head is None or head.record.birth != record.birth
 
     async def pending(self, limit: int) -> list[Record]:
@@ -316,16 +316,22 @@ class EtcdStore:
         Raises:
             StoreUnavailable: somebody has written since, so that nobody can tell.
         """
-        [part] = await self._looks([self._looking(before.id)])
-        head = _head_among(part.responses)
+        responses = await self._look_again(before.id)
+        head = _head_among(responses)
         if head is not None and head.token == token:
-            return self._assembled(part.responses)
+            return self._assembled(responses)
         if head is not None and _stands(before, head):
             return None
-        raise StoreUnavailable(
-            f"{self._cluster.subject} did not answer in time, and {before.id} has been changed "
-            "since; nobody can tell by whom. Read it again."
-        )
+        said = f"{LATE}, and {before.id} has been changed since; nobody can tell by whom. Read it"
+        raise StoreUnavailable.of(self._cluster.engine, f"{said} again")
+
+    async def _look_again(self, id_: str) -> Sequence[Any]:
+        """Look at a record after a write in doubt, which stays so where there is no answer."""
+        try:
+            [part] = await self._looks([self._looking(id_)])
+        except Late:
+            raise Late.of(self._cluster.engine, IN_DOUBT) from None
+        return part.responses
 
     async def _head(self, id_: str) -> Head | None:
         [part] = await self._looks([self._looking(id_)])

@@ -13,7 +13,7 @@ from oslo_log import log
 from dedupd.errors import ConfigError
 from dedupd.ports import StoreUnavailable
 from dedupd.store import etcd_requests
-from dedupd.store.etcd_cluster import Cluster, Refused
+from dedupd.store.etcd_cluster import LATE, Cluster, Refused
 from dedupd.store.etcd_stubs import rpc
 from dedupd.store.origin import Origin
 
@@ -117,16 +117,17 @@ async def refuse_full(cluster: Cluster) -> None:
         StoreUnavailable: it is full, or does not answer.
     """
     try:
-        answer, _ = await cluster.ask("Maintenance", "Alarm", rpc.AlarmRequest())
+        answer, _ = await cluster.ask("Maintenance", "Alarm", rpc.AlarmRequest(), late=LATE)
     except Refused as refusal:
         if not _is_for_root(refusal):
             raise
-        LOG.info("etcd: %s tells of its alarms to root only", cluster.subject)
+        LOG.info("etcd: %s tells of its alarms to root only", cluster.engine)
         return
     if any(alarm.alarm == rpc.NOSPACE for alarm in answer.alarms):
-        raise StoreUnavailable(
-            f"{cluster.subject} is full (alarm NOSPACE) and refuses every write. Make room and "
-            "lift the alarm (docs/operations.md, 'etcd is full'); until then restart no worker."
+        raise StoreUnavailable.of(
+            cluster.engine,
+            " is full (alarm NOSPACE) and refuses every write. Make room and lift the alarm "
+            "(docs/operations.md, 'etcd is full'); until then restart no worker",
         )
 
 
@@ -144,11 +145,11 @@ async def claim_prefix(cluster: Cluster, key: bytes, origin: Origin, *, create: 
     """
     ours = msgspec.json.encode(Meta(LAYOUT, origin.identity, origin.region))
     while True:
-        answer, _ = await cluster.ask("KV", "Range", rpc.RangeRequest(key=key))
+        answer, _ = await cluster.ask("KV", "Range", rpc.RangeRequest(key=key), late=LATE)
         value = answer.kvs[0].value if answer.kvs else None
         if value is None and not create:
             raise NoRecords(
-                f"[store] prefix: {cluster.subject} has no records of dedupd below it (no key "
+                f"[store] prefix: {cluster.engine} has no records of dedupd below it (no key "
                 f"{key.decode()}); start dedupd once, or name the prefix that it uses."
             )
         if value is not None and (_compare(origin, key.decode(), value).region or not create):

@@ -19,6 +19,7 @@ import tenacity
 from grpc import StatusCode, aio
 from oslo_log import log
 
+from dedupd.errors import Engine
 from dedupd.ports import StoreUnavailable
 from dedupd.store import etcd_stream
 from dedupd.store.etcd_stubs import rpc
@@ -31,8 +32,11 @@ ATTEMPT_SECONDS = 1.5
 OPERATION_SECONDS = 4.0
 """How long anything may take in all: a caller hears of an outage within 5 s."""
 
-LATE = "did not answer in time; nobody can tell whether it was done."
-"""What is said of the cluster to a caller who is left in doubt."""
+LATE = " did not answer in time"
+"""What is said of the cluster to whoever asked it to read."""
+
+IN_DOUBT = f"{LATE}; nobody can tell whether it was done"
+"""What is said of it to whoever asked it to write."""
 
 AGAIN = tenacity.wait_random_exponential(multiplier=0.02, max=0.3)
 """Seconds between two attempts at one operation."""
@@ -89,9 +93,14 @@ class Refused(StoreUnavailable):
     """
 
     def __init__(
-        self, message: str, *, code: StatusCode = StatusCode.UNKNOWN, details: str = ""
+        self,
+        message: str,
+        *,
+        code: StatusCode = StatusCode.UNKNOWN,
+        details: str = "",
+        operators: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, operators=operators)
         self.code = code
         self.details = details
         self.is_full = "database space exceeded" in details
@@ -101,6 +110,10 @@ class Refused(StoreUnavailable):
 
 class Doubtful(StoreUnavailable):
     """Nobody can tell whether the call was carried out."""
+
+
+class Late(StoreUnavailable):
+    """No answer came in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +161,7 @@ class Cluster:
         credentials: Credentials | None = None,
     ) -> None:
         self.endpoints = endpoints
-        self.subject = f"The etcd cluster {','.join(endpoints)}"
+        self.engine = Engine("The etcd cluster", ",".join(endpoints))
         self.revision = 0
         """The newest revision that any answer has named."""
         self.security = security
@@ -185,9 +198,8 @@ class Cluster:
 
     def away(self) -> StoreUnavailable:
         """What is said of it to an operator where nobody answers at the start."""
-        return StoreUnavailable(
-            f"{self.subject} does not answer: start it, or name members that run in [store] url."
-        )
+        cure = "start it, or name members that run in [store] url"
+        return StoreUnavailable.of(self.engine, " does not answer", cure)
 
     async def close(self) -> None:
         """Break every connection off."""
@@ -200,16 +212,23 @@ class Cluster:
         self._on_move.append(listener)
 
     async def ask(
-        self, service: str, method: str, request: Any, deadline: float | None = None
+        self,
+        service: str,
+        method: str,
+        request: Any,
+        deadline: float | None = None,
+        late: str = IN_DOUBT,
     ) -> tuple[Any, bool]:
         """Ask until there is an answer, for what may be carried out more than once.
+
+        ``late`` is what is said where none comes before ``deadline`` (of the loop's clock).
 
         Returns:
             The answer, and whether an earlier attempt may have been carried out as well.
 
         Raises:
             Refused: etcd did nothing (but where it is ``in_doubt``, an earlier attempt may have).
-            StoreUnavailable: no answer before ``deadline`` (of the loop's clock).
+            Late: no answer in time.
         """
         if deadline is None:
             deadline = asyncio.get_running_loop().time() + OPERATION_SECONDS
@@ -217,7 +236,7 @@ class Cluster:
             async with asyncio.timeout_at(deadline):
                 return await self._insist(service, method, request, deadline)
         except TimeoutError:
-            raise StoreUnavailable(f"{self.subject} {LATE}") from None
+            raise Late.of(self.engine, late) from None
 
     async def ask_member(self, endpoint: str, service: str, method: str, request: Any) -> Any:
         """Ask one member, once.
@@ -241,8 +260,8 @@ class Cluster:
         code, details = error.code(), error.details() or ""
         if code in _REFUSALS and not any(text in details for text in _TRY_AGAIN):
             reason = details.removeprefix("etcdserver: ")
-            return Refused(f"{self.subject} refuses it: {reason}.", code=code, details=reason)
-        return Doubtful(f"{self.subject} does not answer: {details or code.name}.")
+            return Refused.of(self.engine, f" refuses it: {reason}", code=code, details=reason)
+        return Doubtful.of(self.engine, " does not answer", details or code.name)
 
     async def _insist(
         self, service: str, method: str, request: Any, deadline: float
@@ -275,7 +294,7 @@ class Cluster:
             if self._credentials is None or service == "Auth" or not _is_stale(refusal):
                 raise
             await self._sign_in(metadata, deadline)
-            raise Doubtful(refusal.message) from None
+            raise Doubtful(refusal.message, operators=str(refusal)) from None
         self.revision = max(self.revision, answer.header.revision)
         return answer
 
@@ -296,11 +315,11 @@ class Cluster:
         except aio.AioRpcError as error:
             raise self.translated(error) from None
         except etcd_stream.Broken as error:
-            raise Doubtful(f"{self.subject} broke off: {error}.") from None
+            raise Doubtful.of(self.engine, " broke off", str(error)) from None
 
     def _stub(self, service: str) -> Any:
         if not self._stubs:
-            raise StoreUnavailable(f"{self.subject} is not open.")
+            raise StoreUnavailable.of(self.engine, " is not open")
         return self._stubs[self.current][service]
 
     def move_from(self, used: int) -> None:
@@ -325,7 +344,7 @@ class Cluster:
             request = rpc.AuthenticateRequest(
                 name=self._credentials.username, password=self._credentials.password
             )
-            answer, _ = await self.ask("Auth", "Authenticate", request, deadline)
+            answer, _ = await self.ask("Auth", "Authenticate", request, deadline, LATE)
             self._metadata = (*_REQUIRE_LEADER, ("token", answer.token))
 
     def _channel(self, endpoint: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from dedupd.store.etcd_cluster import Cluster
+from dedupd.store.etcd_cluster import LATE, Cluster
 from dedupd.store.etcd_keys import end_of
 from dedupd.store.etcd_stubs import rpc
 
@@ -28,7 +28,7 @@ class Ranges:
             StoreUnavailable: no answer in time.
         """
         request = rpc.RangeRequest(key=start, range_end=end, limit=limit, keys_only=keys_only)
-        answer, _ = await self._cluster.ask("KV", "Range", request)
+        answer, _ = await self._cluster.ask("KV", "Range", request, late=LATE)
         return list(answer.kvs), answer.more
 
     async def get(self, key: bytes) -> Any:
@@ -37,7 +37,8 @@ class Ranges:
         Raises:
             StoreUnavailable: no answer in time.
         """
-        answer, _ = await self._cluster.ask("KV", "Range", rpc.RangeRequest(key=key))
+        request = rpc.RangeRequest(key=key)
+        answer, _ = await self._cluster.ask("KV", "Range", request, late=LATE)
         return answer.kvs[0] if answer.kvs else None
 
     async def first(

@@ -104,7 +104,7 @@ class _Watch(ABC, Generic[T]):
                 raise self._cluster.translated(error) from None
             except (TimeoutError, etcd_stream.Broken):
                 self._cluster.move_from(used)
-                raise StoreUnavailable(f"{self._cluster.subject} does not answer.") from None
+                raise StoreUnavailable.of(self._cluster.engine, " does not answer") from None
             with contextlib.suppress(StoreUnavailable, aio.AioRpcError, etcd_stream.Broken):
                 while True:
                     self._take(self._check(await etcd_stream.read(self._call)))

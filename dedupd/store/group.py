@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from oslo_log import log
 
+from dedupd.errors import Engine
 from dedupd.ports import StoreUnavailable
 
 LOG = log.getLogger(__name__)
@@ -94,7 +95,7 @@ class GroupCommit:
     """The one writer of a database in this process.
 
     ``connection`` (in autocommit mode) is used by nobody else. ``in_place`` tells whether what is
-    committed would be found again after a restart. ``subject`` names the database in errors.
+    committed would be found again after a restart. ``engine`` names the database in errors.
     ``busy_seconds``: how long to wait for another process's lock. ``patience``: after so many
     seconds of one commit, those who wait get ``StoreUnavailable``, and so does everybody who
     comes, until it has ended.
@@ -104,7 +105,7 @@ class GroupCommit:
         self,
         connection: sqlite3.Connection,
         in_place: Callable[[], bool],
-        subject: str,
+        engine: Engine,
         *,
         busy_seconds: float = 2.0,
         patience: float = 10.0,
@@ -112,7 +113,7 @@ class GroupCommit:
         self._connection = connection
         self._cursor = connection.execute("PRAGMA busy_timeout = 0")
         self._in_place = in_place
-        self._subject = subject
+        self._engine = engine
         self._busy_seconds = busy_seconds
         self._patience = patience
         self._loop = asyncio.get_running_loop()
@@ -232,14 +233,14 @@ class GroupCommit:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         if code & 0xFF != sqlite3.SQLITE_FULL:
             return self._unavailable(str(error))
-        LOG.error("%s: %s: free some space there", self._subject, error)
+        LOG.error("%s: %s: free some space there", self._engine, error)
         return Full(
             "dedupd's disk is full, so that nothing was stored. Repeat with the same token when "
             "its operator has made room."
         )
 
     def _unavailable(self, why: str) -> StoreUnavailable:
-        return StoreUnavailable(f"{self._subject}: {why}.")
+        return StoreUnavailable.of(self._engine, f": {why}")
 
     def _in_thread(self, function: Callable[[], None]) -> asyncio.Future[None]:
         return self._loop.run_in_executor(self._thread, function)

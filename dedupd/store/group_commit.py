@@ -22,9 +22,10 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from dedupd.errors import Engine
 from dedupd.ports import StoreUnavailable
 from dedupd.store import etcd_requests
-from dedupd.store.etcd_cluster import LATE, Cluster, Refused
+from dedupd.store.etcd_cluster import IN_DOUBT, LATE, Cluster, Late, Refused
 from dedupd.store.etcd_requests import Transaction
 from dedupd.store.etcd_stubs import rpc
 
@@ -73,6 +74,8 @@ class Form(NamedTuple):
     limit: int
     compose: Callable[[Sequence[Operation]], Any]
     split: Callable[[Sequence[Operation], Any], list[tuple[bool, Sequence[Any]]]]
+    late: str
+    """What is said where etcd does not answer in time: only of a write nobody can tell more."""
 
 
 class GroupCommit:
@@ -180,7 +183,7 @@ class GroupCommit:
 
     async def _serve(self, batch: list[Operation]) -> None:
         """Carry a batch out; none of its callers waits for longer than its own deadline."""
-        watch = _Watch(batch, self._cluster.subject)
+        watch = _Watch(batch, self._cluster.engine, self._form.late)
         try:
             await self._carry_out(batch)
         finally:
@@ -195,7 +198,9 @@ class GroupCommit:
         """
         try:
             request = self._form.compose(batch)
-            response, doubtful = await self._cluster.ask("KV", "Txn", request, batch[-1].deadline)
+            response, doubtful = await self._cluster.ask(
+                "KV", "Txn", request, batch[-1].deadline, self._form.late
+            )
         except Refused as refusal:
             refusal.in_doubt |= in_doubt
             if refusal.in_doubt:
@@ -241,19 +246,20 @@ class GroupCommit:
         now = asyncio.get_running_loop().time()
         while self._waiting and self._waiting[0].deadline <= now:
             operation = self._waiting.popleft()
-            _fail([operation], StoreUnavailable(f"{self._cluster.subject} does not answer."))
+            _fail([operation], StoreUnavailable.of(self._cluster.engine, " does not answer"))
         self._set_alarm()
 
 
 class _Watch:
-    """Fails the operations of a batch that was sent, each at its own deadline: they are in doubt.
+    """Fails the operations of a batch that was sent, each at its own deadline.
 
     One timer, for the oldest of them. ``batch`` is in the order of deadlines, as operations come.
     """
 
-    def __init__(self, batch: Sequence[Operation], subject: str) -> None:
+    def __init__(self, batch: Sequence[Operation], engine: Engine, late: str) -> None:
         self._batch = batch
-        self._subject = subject
+        self._engine = engine
+        self._late = late
         self._timer = self._set(batch[0].deadline)
 
     def cancel(self) -> None:
@@ -266,7 +272,7 @@ class _Watch:
     def _give_up(self) -> None:
         now = asyncio.get_running_loop().time()
         late = [operation for operation in self._batch if operation.deadline <= now]
-        _fail(late, StoreUnavailable(f"{self._subject} {LATE}"))
+        _fail(late, Late.of(self._engine, self._late))
         if len(late) < len(self._batch):
             self._timer = self._set(self._batch[len(late)].deadline)
 
@@ -291,7 +297,7 @@ def _unnest(batch: Sequence[Operation], response: Any) -> list[tuple[bool, Seque
     return [(answer.succeeded, answer.responses) for _, answer in pairs]
 
 
-WRITES = Form(100, _nest, _unnest)
+WRITES = Form(100, _nest, _unnest, IN_DOUBT)
 """Compare-and-swaps, nested."""
 
 
@@ -304,6 +310,6 @@ def _unchain(batch: Sequence[Operation], response: Any) -> list[tuple[bool, Sequ
     return [(True, list(islice(answers, len(one.transaction["success"])))) for one in batch]
 
 
-READS = Form(32, _chain, _unchain)
+READS = Form(32, _chain, _unchain, LATE)
 """Reads of at most four keys each, side by side: etcd answers a transaction of ranges alone
 without writing it to its log, which it does for a nested one."""

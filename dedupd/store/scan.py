@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from dedupd.errors import Engine
 from dedupd.ports import StoreUnavailable
 
 T = TypeVar("T")
@@ -17,14 +18,14 @@ class Scans:
     """One read after another; none of them delays a write or the event loop.
 
     ``connection`` is used by nobody else. A read that takes longer than ``patience`` seconds is
-    interrupted. ``subject`` names the database in errors.
+    interrupted. ``engine`` names the database in errors.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, subject: str, *, patience: float = 10.0
+        self, connection: sqlite3.Connection, engine: Engine, *, patience: float = 10.0
     ) -> None:
         self._connection = connection
-        self._subject = subject
+        self._engine = engine
         self._patience = patience
         self._thread = ThreadPoolExecutor(1, "dedupd-scan")
 
@@ -40,11 +41,10 @@ class Scans:
                 return await loop.run_in_executor(self._thread, read, self._connection.cursor())
         except TimeoutError:
             self._connection.interrupt()
-            raise StoreUnavailable(
-                f"{self._subject}: nothing found within {self._patience:g} s."
-            ) from None
+            said = f": nothing found within {self._patience:g} s"
+            raise StoreUnavailable.of(self._engine, said) from None
         except sqlite3.Error as error:
-            raise StoreUnavailable(f"{self._subject}: {error}.") from error
+            raise StoreUnavailable.of(self._engine, f": {error}") from error
 
     async def close(self) -> None:
         """Interrupt what is under way; the connection is in nobody's use then."""

@@ -60,7 +60,7 @@ class SqliteStore:
         exclusive: bool = True,
     ) -> None:
         self._path = Path(path)
-        self._subject = f"The database {path}"
+        self._engine = database.engine(path)
         self._origin = origin
         self._clock = clock
         self._exclusive = exclusive
@@ -87,8 +87,8 @@ class SqliteStore:
         self._opened = _Opened(
             files,
             files.looker.cursor(),
-            GroupCommit(files.writer, files.in_place, self._subject),
-            Scans(files.scanner, self._subject),
+            GroupCommit(files.writer, files.in_place, self._engine),
+            Scans(files.scanner, self._engine),
         )
 
     async def close(self) -> None:
@@ -120,7 +120,7 @@ class SqliteStore:
         try:
             return statements.read(self._use.looks, ids)
         except sqlite3.Error as error:
-            raise StoreUnavailable(f"{self._subject}: {error}.") from error
+            raise StoreUnavailable.of(self._engine, f": {error}") from error
 
     async def swap(
         self,
@@ -242,7 +242,7 @@ class SqliteStore:
     @property
     def _use(self) -> _Opened:
         if self._opened is None:
-            raise StoreUnavailable(f"{self._subject} is not open.")
+            raise StoreUnavailable.of(self._engine, " is not open")
         return self._opened
 
     async def _change(self, statement: str, values: Callable[[], Sequence[object]]) -> bool:

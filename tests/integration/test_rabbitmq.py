@@ -504,7 +504,7 @@ async def test_a_connection_of_which_everything_is_rejected_is_replaced(
                 try:
                     await queue.publish(request_id(1))
                 except QueueUnavailable as error:
-                    told = error.message
+                    told = str(error)
         await asyncio.to_thread(broker.control, "clear_policy", name)
         await until_published(queue, 2)
 

@@ -10,7 +10,7 @@ import pytest
 
 from dedupd import errors, ports
 from dedupd.cloud.ask import CannotAsk
-from dedupd.errors import Conflict, DedupdError
+from dedupd.errors import Conflict, DedupdError, Engine, Unavailable
 from dedupd.sim.nova.wire import FAULT_NAMES
 
 
@@ -28,6 +28,22 @@ def test_they_say_what_they_were_told() -> None:
     assert str(error) == error.message == "still running"
     assert error.headers == {"Retry-After": "5"}
     assert Conflict("again").headers == {}
+
+
+def test_operators_may_read_more_than_callers() -> None:
+    error = Conflict("still running", operators="still running at mq1")
+    assert (str(error), error.message) == ("still running at mq1", "still running")
+    assert b"mq1" not in error.fault_body() + error.problem_body()
+
+
+@pytest.mark.parametrize("kind", [*kinds(Unavailable)])
+def test_operators_read_where_an_engine_is_and_callers_do_not(kind: type[Unavailable]) -> None:
+    error = kind.of(Engine("The broker", "mq1:5672"), " is away", "mq1 said no")
+    assert str(error) == "The broker mq1:5672 is away: mq1 said no."
+    assert error.message == "The broker is away."
+    assert str(kind.of(Engine("The broker", "mq1:5672"), " is full")) == (
+        "The broker mq1:5672 is full."
+    )
 
 
 @pytest.mark.parametrize("kind", ANSWERED)

@@ -87,7 +87,7 @@ class Check(Lister):
         try:
             settings = self._load(overrides)
         except ConfigError as error:
-            first = Line("configuration", Result.FAILED, error.message)
+            first = Line("configuration", Result.FAILED, str(error))
             return [first, *self._rest(overrides)]
         return [configuration(settings), *asyncio.run(_all(settings, CHECKS))]
 
@@ -131,7 +131,7 @@ def _noted(refusals: list[str]) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        refusals.append(error.message)
+        refusals.append(str(error))
 
 
 def _sources(settings: Settings) -> str:

@@ -78,7 +78,7 @@ async def queue(settings: Settings) -> Finding:
     try:
         await asyncio.to_thread(queues.check_heal, settings.queue)
     except ConfigError as error:
-        return warning(f"{found}. Should it ever serve nobody, it is not mended: {error.message}")
+        return warning(f"{found}. Should it ever serve nobody, it is not mended: {error}")
     return ok(found)
 
 

@@ -93,7 +93,7 @@ def write_down(settings: Settings, record: Record, deed: str) -> None:
     try:
         logs.set_up(settings.options)
     except ConfigError as error:
-        LOG.warning("%s", error.message)
+        LOG.warning("%s", error)
         logging.getLogger().setLevel(logging.INFO)
     LOG.info("%s: %s (project %s)", record.id, deed, record.project_id)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from dedupd.api.health import READY_SECONDS, Check
-from dedupd.errors import Unavailable
+from dedupd.errors import Engine, Unavailable
 from tests.unit.fronts import FrontDesk
 from tests.unit.site import Site
 
@@ -20,7 +20,7 @@ async def fine() -> None:
 
 
 async def away() -> None:
-    raise Unavailable("The store is away.")
+    raise Unavailable.of(Engine("The store", "at:1"), " is away", "at:1 does not exist")
 
 
 async def silent() -> None:

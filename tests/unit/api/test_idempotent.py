@@ -856,6 +856,20 @@ class TestAway:
         assert not site.cloud.posts()
         assert (await front.post()).status == 202
 
+    async def test_a_repeat_that_cannot_be_read_has_executed_nothing(
+        self, site: Site, front: FrontDesk, worker: Crew
+    ) -> None:
+        """And is told so: it is a read, of which nobody is in doubt."""
+        first = await front.post()
+        await asyncio.sleep(5)
+        site.store.away = True
+        reply = await front.post()
+        assert (reply.status, marks(reply)) == (503, ("false", "released"))
+        assert "The store is away. Nothing was executed for this request" in reply.message
+        site.store.away = False
+        assert (await front.post()).body == first.body
+        assert len(site.servers()) == 1
+
     async def test_a_claim_that_may_stand_is_not_called_released(
         self, site: Site, front: FrontDesk, worker: Crew, monkeypatch: pytest.MonkeyPatch
     ) -> None:

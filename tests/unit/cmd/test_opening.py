@@ -5,19 +5,22 @@ from __future__ import annotations
 import pytest
 
 from dedupd.cmd.opening import Opening
-from dedupd.errors import Unavailable
+from dedupd.errors import Engine, Unavailable
 from dedupd.queue.memory import MemoryQueue
 from dedupd.store.memory import MemoryStore
 
-PLACE = "The etcd cluster h1:2379,h2:2379 does not answer."
-BROKER = "The broker h1:5672 is away: Connection refused."
+ETCD = Engine("The etcd cluster", "h1:2379,h2:2379")
+BROKER = Engine("The broker", "h1:5672")
 
 
 class Engines:
     """A store and a queue that cannot be opened while there is a reason."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.reasons = {"store": PLACE, "queue": BROKER}
+        self.reasons = {
+            "store": Unavailable.of(ETCD, " does not answer"),
+            "queue": Unavailable.of(BROKER, " is away", "Connection refused"),
+        }
         store, queue = MemoryStore(), MemoryQueue()
         monkeypatch.setattr(store, "open", lambda: self._open("store"))
         monkeypatch.setattr(queue, "open", lambda: self._open("queue"))
@@ -25,7 +28,7 @@ class Engines:
 
     async def _open(self, name: str) -> None:
         if name in self.reasons:
-            raise Unavailable(self.reasons[name])
+            raise self.reasons[name]
 
     async def attempt(self) -> None:
         with pytest.raises(Unavailable):
@@ -46,20 +49,20 @@ def test_before_the_first_try_they_are_being_opened(engines: Engines) -> None:
     assert engines.told("store") == "The store is being opened."
 
 
-async def test_operators_are_told_why_and_callers_are_not(engines: Engines) -> None:
+async def test_who_asks_is_told_what_is_missing_and_callers_are_not(engines: Engines) -> None:
     await engines.attempt()
-    assert engines.told("store") == PLACE
+    assert engines.told("store") == "The etcd cluster does not answer."
     assert engines.told("queue") == "The queue is opened when the store is open."
     with pytest.raises(Unavailable, match="has not reached its store") as caught:
         engines.opening.check()
-    assert PLACE not in caught.value.message
+    assert "etcd" not in caught.value.message
 
 
 async def test_the_latest_reason_counts(engines: Engines) -> None:
     await engines.attempt()
-    engines.reasons["store"] = "The etcd cluster h1:2379 is full."
+    engines.reasons["store"] = Unavailable.of(ETCD, " is full")
     await engines.attempt()
-    assert engines.told("store") == "The etcd cluster h1:2379 is full."
+    assert engines.told("store") == "The etcd cluster is full."
 
 
 async def test_the_queue_has_its_own_reason_once_the_store_is_open(engines: Engines) -> None:
@@ -67,7 +70,7 @@ async def test_the_queue_has_its_own_reason_once_the_store_is_open(engines: Engi
     del engines.reasons["store"]
     await engines.attempt()
     engines.opening.check_part("store")
-    assert engines.told("queue") == BROKER
+    assert engines.told("queue") == "The broker is away."
 
 
 async def test_when_both_are_open_nothing_is_missing(engines: Engines) -> None:

@@ -264,8 +264,9 @@ async def test_a_stuck_broker_is_unavailable_and_left_behind(
     await queue.stop_consuming()
     await asyncio.gather(queue.close(), queue.close())
     assert "does not let go" in caplog.text
-    with pytest.raises(QueueUnavailable, match="has ended: it was closed"):
+    with pytest.raises(QueueUnavailable, match="has ended: it was closed") as caught:
         await waiting
+    assert caught.value.message == "The queue's connection has ended."
 
 
 async def test_a_broker_that_is_stuck_while_connecting_is_left_behind(held: Hold) -> None:

@@ -41,9 +41,15 @@ def test_what_is_said_of_an_error(error: Exception, kind: type[DedupdError], mes
         error.verify_message = "self-signed"
     with pytest.raises(kind) as caught, explained("a:1"):
         raise error
-    assert message in caught.value.message
-    assert caught.value.message.endswith(".")
+    assert message in str(caught.value)
+    assert str(caught.value).endswith(".")
     assert caught.value.__cause__ is error
+
+
+def test_callers_are_told_that_it_is_away_and_neither_where_it_is_nor_what_it_said() -> None:
+    with pytest.raises(QueueUnavailable) as caught, explained("a:1"):
+        raise exceptions.NotFound("home node 'rabbit@inside' of durable queue is down")
+    assert caught.value.message == "The broker is away."
 
 
 @pytest.mark.parametrize("error", [QueueUnavailable("as it is"), LookupError("a bug")])

@@ -219,7 +219,12 @@ class TestMembers:
         began = time.monotonic()
         answers = await asyncio.gather(*calls, return_exceptions=True)
         assert time.monotonic() - began <= OUTAGE_SECONDS
-        assert [type(answer) for answer in answers] == [StoreUnavailable] * len(calls)
+        assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+        assert not any(isinstance(answer, Refused) for answer in answers)
+        told = [str(answer) for answer in answers]
+        assert ["nobody can tell" in each for each in told[:3]] == [True, False, True]
+        assert not any("nobody can tell" in each for each in told[4:8]), "they only read"
+        assert all(each.endswith(" did not answer in time.") for each in told[4:8])
         for member in three.members[:2]:
             member.resume()
         await until_it_works(store, 3)
@@ -228,6 +233,7 @@ class TestMembers:
     async def test_nobody_there(self) -> None:
         store = opened(Cluster((f"127.0.0.1:{free_port()}",)))
         began = time.monotonic()
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable, match="The etcd cluster 127") as caught:
             await store.open()
         assert time.monotonic() - began <= OUTAGE_SECONDS
+        assert caught.value.message == "The etcd cluster does not answer."

@@ -14,7 +14,8 @@ from dedupd.ports import Store, Stored, StoreUnavailable, Worker
 from dedupd.request import Record, State
 from dedupd.store import etcd_requests
 from dedupd.store.etcd import EtcdStore
-from dedupd.store.etcd_cluster import Cluster
+from dedupd.store.etcd_cluster import LATE, Cluster, Late
+from dedupd.store.group_commit import Part
 from tests.contract.stores import ETCD, NOW, ORIGIN, make_record
 from tests.integration.proxy import Mode, Proxy, proxy_before
 
@@ -337,6 +338,31 @@ async def test_a_forget_that_came_too_late(
     assert await direct.swap(record, sending(record)) is not None
     proxy.cut()
     assert not await forgetting
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_a_write_in_doubt_that_cannot_be_looked_at_stays_in_doubt(
+    store: EtcdStore,
+    direct: EtcdStore,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    forgets: bool,
+) -> None:
+    """And its caller is told so, not only that a look was late."""
+
+    async def late(_: object) -> list[Part]:
+        raise Late.of(store._cluster.engine, LATE)
+
+    before = await claimed(store)
+    monkeypatch.setattr(store, "_looks", late)
+    proxy.lose(Mode.LOSE_ANSWERS)
+    writing = asyncio.create_task(
+        store.forget(before) if forgets else store.swap(before, sending(before))
+    )
+    await version_after(direct, before.version)
+    proxy.cut()
+    with pytest.raises(StoreUnavailable, match="nobody can tell whether it was done"):
+        await writing
 
 
 async def test_many_at_once_whose_answers_are_lost_each_know_their_own(

@@ -14,7 +14,7 @@ from dedupd.ports import StoreUnavailable
 from dedupd.request import Record
 from dedupd.store import etcd_fence, etcd_requests
 from dedupd.store.etcd import EtcdStore
-from dedupd.store.etcd_cluster import Cluster
+from dedupd.store.etcd_cluster import IN_DOUBT, Cluster
 from tests.contract.stores import ETCD, ORIGIN, make_record
 
 
@@ -29,11 +29,16 @@ class Doubting(Cluster):
         self.sent: list[Any] = []
 
     async def ask(
-        self, service: str, method: str, request: Any, deadline: float | None = None
+        self,
+        service: str,
+        method: str,
+        request: Any,
+        deadline: float | None = None,
+        late: str = IN_DOUBT,
     ) -> tuple[Any, bool]:
         if self.fails:
             raise StoreUnavailable("It does not answer.")
-        answer, doubtful = await super().ask(service, method, request, deadline)
+        answer, doubtful = await super().ask(service, method, request, deadline, late)
         if method == "Txn" and any(each.HasField("request_txn") for each in request.success):
             self.sent.append(request)
             return answer, doubtful or self.doubts

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from dedupd.errors import Engine
 from dedupd.ports import StoreUnavailable
 from dedupd.store.group import BATCH, GroupCommit, Operation
 
 DEADLINE = 10.0
+ENGINE = Engine("The database", "/srv/records.db")
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ async def grouping(
     path: Path, *, in_place: Callable[[], bool] = lambda: True, patience: float = DEADLINE
 ) -> AsyncIterator[GroupCommit]:
     with closing(connect(path)) as connection:
-        group = GroupCommit(connection, in_place, "The database", patience=patience)
+        group = GroupCommit(connection, in_place, ENGINE, patience=patience)
         yield group
         await group.close()
 
@@ -63,7 +65,7 @@ class TestBatch:
         statements: list[str] = []
         with closing(connect(path)) as connection:
             connection.set_trace_callback(statements.append)
-            group = GroupCommit(connection, lambda: True, "The database")
+            group = GroupCommit(connection, lambda: True, ENGINE)
             versions = await asyncio.gather(*(group.write(add(n)) for n in range(BATCH * 3)))
             await group.close()
         assert statements.count("COMMIT") == 3
@@ -116,7 +118,7 @@ class TestErrors:
     async def test_a_value_too_large_fails_alone(self, path: Path) -> None:
         with closing(connect(path)) as connection:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
-            group = GroupCommit(connection, lambda: True, "The database")
+            group = GroupCommit(connection, lambda: True, ENGINE)
             outcomes = await asyncio.gather(
                 *(group.write(add(value)) for value in ("a", bytes(1001), "b")),
                 return_exceptions=True,
@@ -139,7 +141,9 @@ class TestErrors:
                 return_exceptions=True,
             )
             assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 3
-            assert "The database: no such table: no_such_table." in str(outcomes[0])
+            assert isinstance(outcomes[0], StoreUnavailable)
+            assert outcomes[0].message == "The database: no such table: no_such_table."
+            assert str(outcomes[0]).startswith("The database /srv/records.db: no such table")
             assert (rows(path), seen) == ([], [])
             await group.write(add("c"))
         assert rows(path) == ["c"]
@@ -219,11 +223,12 @@ async def until_it_writes(group: GroupCommit) -> None:
 
 UNCLOSED = """
 import asyncio, sqlite3, sys
+from dedupd.errors import Engine
 from dedupd.store.group import GroupCommit
 
 async def main() -> None:
     connection = sqlite3.connect(sys.argv[1], isolation_level=None, check_same_thread=False)
-    group = GroupCommit(connection, lambda: True, "The database")
+    group = GroupCommit(connection, lambda: True, Engine("The database", sys.argv[1]))
 
     def add(cursor: sqlite3.Cursor, version: int) -> None:
         cursor.execute("INSERT INTO rows VALUES ('a')")

@@ -13,13 +13,15 @@ from dedupd.ports import StoreUnavailable
 from dedupd.store import etcd_requests
 from dedupd.store.etcd_cluster import (
     ATTEMPT_SECONDS,
+    IN_DOUBT,
+    LATE,
     OPERATION_SECONDS,
     Cluster,
     Doubtful,
     Refused,
 )
 from dedupd.store.etcd_stubs import rpc
-from dedupd.store.group_commit import WRITES, GroupCommit, Part
+from dedupd.store.group_commit import READS, WRITES, GroupCommit, Part
 
 VIRTUAL_TIME = True
 
@@ -101,6 +103,21 @@ async def test_in_one_batch_each_hears_of_an_outage_at_its_own_deadline(
     heard = await asyncio.gather(*callers)
     assert heard == pytest.approx([begin + OPERATION_SECONDS for begin in begins])
     await group.finish()
+
+
+async def test_of_a_read_that_is_late_nobody_is_in_doubt(cluster: Paused) -> None:
+    """And callers are not told where etcd is."""
+    looks = etcd_requests.transaction([], [etcd_requests.get(b"k")])
+    with pytest.raises(StoreUnavailable, match="etcd:2379 did not answer") as caught:
+        await GroupCommit(cluster, READS, OPERATION_SECONDS).run(None, looks)
+    assert caught.value.message == "The etcd cluster did not answer in time."
+
+
+@pytest.mark.parametrize("late", [LATE, IN_DOUBT])
+async def test_what_is_asked_by_itself_says_what_it_is_told_to(cluster: Paused, late: str) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        await cluster.ask("KV", "Range", rpc.RangeRequest(key=b"k"), late=late)
+    assert caught.value.message == f"The etcd cluster{late}."
 
 
 LOST, FULL, BAD = "lost", "full", "bad"

@@ -9,17 +9,18 @@ from contextlib import closing
 
 import pytest
 
-from dedupd.errors import NotFound
+from dedupd.errors import Engine, NotFound
 from dedupd.ports import StoreUnavailable
 from dedupd.store.scan import Scans
 
+ENGINE = Engine("The database", "/srv/records.db")
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 
 
 @pytest.fixture
 async def scans() -> AsyncIterator[Scans]:
     with closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection:
-        scans = Scans(connection, "The database", patience=0.2)
+        scans = Scans(connection, ENGINE, patience=0.2)
         yield scans
         await scans.close()
 
@@ -38,8 +39,10 @@ async def test_gives_what_it_finds(scans: Scans) -> None:
 
 
 async def test_a_fault_of_the_database_is_named(scans: Scans) -> None:
-    with pytest.raises(StoreUnavailable, match="The database: no such table: missing"):
+    named = "The database /srv/records.db: no such table: missing"
+    with pytest.raises(StoreUnavailable, match=named) as caught:
         await scans.run(lambda cursor: cursor.execute("SELECT 1 FROM missing"))
+    assert caught.value.message == "The database: no such table: missing."
 
 
 async def test_other_errors_pass(scans: Scans) -> None:
@@ -65,7 +68,7 @@ async def test_one_without_end_is_ended(scans: Scans) -> None:
 
 async def test_closing_ends_what_is_under_way() -> None:
     with closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection:
-        scans = Scans(connection, "The database", patience=60)
+        scans = Scans(connection, ENGINE, patience=60)
         begun = asyncio.Event()
         loop = asyncio.get_running_loop()
 
