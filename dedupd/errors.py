@@ -145,6 +145,13 @@ class HeadTooLarge(DedupdError):
     name = "requestHeaderFieldsTooLarge"
 
 
+class UnknownMethod(DedupdError):
+    """The front's parser does not know the method, so that it cannot even be passed on."""
+
+    status = 501
+    name = "notImplemented"
+
+
 class UnknownOutcome(DedupdError):
     """Nobody can tell whether Nova carried the request out; it is not sent again by itself."""
 

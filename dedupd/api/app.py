@@ -16,6 +16,7 @@ from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -26,13 +27,13 @@ from dedupd.api import answers
 from dedupd.api.health import Health
 from dedupd.api.hop import Fields
 from dedupd.api.idempotent import Idempotent
-from dedupd.api.respond import respond
+from dedupd.api.respond import Dated, respond
 from dedupd.api.status import Status
 from dedupd.errors import BadRequest, DedupdError, MethodNotAllowed, NotFound
-from dedupd.exchange import header
+from dedupd.exchange import Answer, header
 
 _OWN = ("/dedupd/", "/healthz/", "/metrics")
-_NO_PATH = "The request's target is no path: it must begin with a slash (RFC 9112, 3.2.1)."
+_NO_PATH = "The request's target is no path: it must begin with a slash (RFC 9112, 3.2)."
 _IGNORED = [(b"Idempotency-Status", b"ignored")]
 _HTTP_ERRORS: dict[int, type[DedupdError]] = {404: NotFound, 405: MethodNotAllowed}
 
@@ -63,7 +64,7 @@ class App:
         if scope["type"] != "http":
             return
         if not scope["raw_path"].startswith(b"/"):
-            await _answer_error(scope, send, BadRequest(_NO_PATH))
+            await _answer_no_path(scope, send)
             return
         if scope["path"].startswith(_OWN):
             await self._own(scope, receive, send)
@@ -104,6 +105,7 @@ def _health_routes(health: Health) -> list[Route]:
 def _application(routes: list[Route]) -> Starlette:
     return Starlette(
         routes=routes,
+        middleware=[Middleware(Dated)],
         exception_handlers={DedupdError: _own_error, HTTPException: _http_error},
     )
 
@@ -120,10 +122,20 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """Starlette's own: no such path, or not with this method."""
     known = error if isinstance(error, HTTPException) else HTTPException(500)
     kind = _HTTP_ERRORS.get(known.status_code, DedupdError)
-    path, allowed = request.url.path, (known.headers or {}).get("Allow")
-    has = f"{path} has no {request.method}: it has {allowed}."
-    message = has if allowed else f"{path} is not there."
-    return await _own_error(request, kind(message, headers=known.headers))
+    path, headers = request.url.path, dict(known.headers or {})
+    message = f"{path} is not there."
+    if "Allow" in headers:  # in no order, which would be another one in each process
+        headers["Allow"] = ", ".join(sorted(headers["Allow"].split(", ")))
+        message = f"{path} has no {request.method}: it has {headers['Allow']}."
+    return await _own_error(request, kind(message, headers=headers))
+
+
+async def _answer_no_path(scope: Scope, send: Send) -> None:
+    """``OPTIONS *`` asks whether the server is there (RFC 9110, 9.3.7); nothing else is no path."""
+    if (scope["method"], scope["raw_path"]) == ("OPTIONS", b"*"):
+        await respond(send, Answer(200, ()), time.time())
+    else:
+        await _answer_error(scope, send, BadRequest(_NO_PATH))
 
 
 async def _answer_error(scope: Scope, send: Send, error: DedupdError) -> None:

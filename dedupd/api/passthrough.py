@@ -6,6 +6,7 @@ stops reading stops the other side.
 
 What ASGI and HTTP's framing do not carry across: the reason phrase, the bytes of chunk headers,
 trailers, informational answers (1xx), a lone ``?`` without a query, and the case of header names.
+A value that is not UTF-8 would be written as other bytes, and is refused (``hop.as_text``).
 """
 
 from __future__ import annotations

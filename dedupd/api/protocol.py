@@ -4,6 +4,8 @@
 request                            what becomes of it
 ================================== ==============================================================
 that cannot be read                400 in Nova's fault form, which says what the parser met
+with a method that is not known    501; known are httptools's (llhttp's): of HTTP, WebDAV and others
+with an absolute target            its authority takes the place of Host (RFC 9112, 3.2.2)
 whose head is larger than allowed  431
 whose head does not come in time   408; where not a byte of it came, the connection is closed
 that asks for an upgrade           answered over HTTP/1.1, as RFC 9110, 7.8 allows (curl ``--http2``
@@ -15,6 +17,8 @@ with trailers                      they are dropped: a trailer is no header (RFC
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from collections import deque
 from typing import Any, cast
 
@@ -27,7 +31,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from dedupd.api.outgoing import Outgoing
-from dedupd.errors import BadRequest, DedupdError, HeadTooLarge, RequestTimeout
+from dedupd.api.respond import http_date
+from dedupd.errors import BadRequest, DedupdError, HeadTooLarge, RequestTimeout, UnknownMethod
 
 LOG = log.getLogger(__name__)
 
@@ -38,6 +43,18 @@ HEAD_SECONDS = 60.0
 """How long they may take to come, from the connection, or their first byte, on."""
 
 
+_HOST = re.compile(
+    rb"(?:\[[0-9A-Za-z:.\-_~!$&'()*+,;=]+\]|(?:[0-9A-Za-z.\-_~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*+)"
+    rb"(?::[0-9]*)?[ \t]*"
+)
+"""RFC 9110, 7.2, and the blanks that the parser leaves behind a value."""
+
+_AUTHORITY = re.compile(rb"https?://(?:[^/?#]*@)?([^/?#]*)", re.IGNORECASE)
+"""Of an absolute target, without the user."""
+
+_HEAD = (
+    b"content-type: application/json\r\nconnection: close\r\ndate: %b\r\ncontent-length: %d\r\n\r\n"
+)
 _BESIDE_FIELD = len(": \r\n")
 _NOWHERE: Any = deque(maxlen=0)
 """Takes every trailer and keeps none."""
@@ -86,10 +103,7 @@ class FrontProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             return self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            cause = error.__context__ or error
-            reason = str(cause) or type(error).__name__
-            unread = BadRequest(f"This is not HTTP/1.1 that can be read: {reason}.")
-            self._refuse(cause if isinstance(cause, DedupdError) else unread)
+            self._refuse(_refusal(error))
         else:
             if self._in_head:
                 self._unset_keepalive_if_required()
@@ -113,18 +127,33 @@ class FrontProtocol(HttpToolsProtocol):
         self._head_size = 0
         if self._head_timer is not None:
             self._stop_timer()
+        if not self.url.startswith(b"/"):
+            self._take_authority()
         self._check_head()
         super().on_headers_complete()
         if self.cycle is not None:  # it is, where an upgrade was asked for
             self._cycles = [*self._unanswered(), self.cycle]
         self.headers = _NOWHERE
 
+    def _take_authority(self) -> None:
+        """Let the authority of an absolute target stand for Host, whatever that says."""
+        match = _AUTHORITY.match(self.url)
+        if match is None:
+            return
+        authority, rest = match[1], self.url[match.end() :]
+        self.headers[:] = [
+            (name, authority if name == b"host" else value) for name, value in self.headers
+        ]
+        if not rest.startswith(b"/"):  # an empty path is a slash (RFC 9110, 4.2.3)
+            self.url = match[0] + b"/" + rest
+
     def _check_head(self) -> None:
         """Refuse what the parser lets pass, and HTTP/1.1 does not (RFC 9112, 2.3 and 3.2)."""
-        size, hosts = len(self.url), 0
+        size, hosts, host = len(self.url), 0, b""
         for name, value in self.headers:
             size += len(name) + len(value) + _BESIDE_FIELD
-            hosts += name == b"host"
+            if name == b"host":
+                hosts, host = hosts + 1, value
         if size > self.head_bytes:
             raise self._too_large()
         version = self.parser.get_http_version()
@@ -132,6 +161,8 @@ class FrontProtocol(HttpToolsProtocol):
             raise BadRequest(f"HTTP/{version} is not spoken here: send HTTP/1.1.")
         if hosts > 1 or (hosts == 0 and version == "1.1"):
             raise BadRequest(f"The request has {hosts} Host fields: HTTP/1.1 wants exactly one.")
+        if _HOST.fullmatch(host) is None:
+            raise BadRequest("Host is malformed: it is a name or an address, and may have a port.")
 
     def _too_large(self) -> DedupdError:
         return HeadTooLarge(
@@ -200,7 +231,20 @@ class FrontProtocol(HttpToolsProtocol):
             return
         if self._may_answer():
             body = error.fault_body()
-            head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d"
-            answer = (STATUS_LINE[error.status], head % len(body), b"\r\n\r\n", body)
-            self.transport.write(b"".join(answer))
+            head = _HEAD % (http_date(time.time()), len(body))
+            self.transport.write(b"".join((STATUS_LINE[error.status], head, body)))
         self.transport.close()
+
+
+def _refusal(error: httptools.HttpParserError) -> DedupdError:
+    """What is answered to what the parser, or this protocol while it parses, refuses."""
+    cause = error.__context__ or error
+    if isinstance(cause, DedupdError):
+        return cause
+    if isinstance(error, httptools.HttpParserInvalidMethodError):
+        return UnknownMethod(
+            "The request begins with no method that is known here: the methods are those of HTTP "
+            "and WebDAV, in capitals, as in GET / HTTP/1.1."
+        )
+    reason = str(cause) or type(error).__name__
+    return BadRequest(f"This is not HTTP/1.1 that can be read: {reason}.")

@@ -96,11 +96,50 @@ async def test_paths_that_only_look_like_them_do(app: App, nova: Upstream, targe
     assert len(nova.heads) == 1
 
 
-async def test_a_target_that_is_no_path_is_refused(app: App, nova: Upstream) -> None:
-    reply = await asked(app, "OPTIONS", "*")
+@pytest.mark.parametrize(("method", "target"), [("GET", "*"), ("POST", "*"), ("OPTIONS", "x")])
+async def test_a_target_that_is_no_path_is_refused(
+    app: App, nova: Upstream, method: str, target: str
+) -> None:
+    reply = await asked(app, method, target, TOKEN)
     assert reply.status == 400
     assert "must begin with a slash" in reply.message
     assert not nova.heads
+
+
+async def test_whether_the_server_is_there_is_answered(app: App, nova: Upstream) -> None:
+    reply = await asked(app, "OPTIONS", "*")
+    assert (reply.status, reply.header("content-length"), reply.body) == (200, "0", b"")
+    assert not nova.heads
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("GET", "/healthz/live", 200),
+        ("GET", "/dedupd/v1/requests", 401),
+        ("GET", "/dedupd/other", 404),
+        ("POST", "/dedupd/v1/requests", 405),
+        ("GET", SERVERS, 299),
+        ("OPTIONS", "*", 200),
+    ],
+)
+async def test_what_dedupd_answers_itself_is_dated_once(
+    app: App, method: str, target: str, status: int
+) -> None:
+    """Nova dates its own, or does not."""
+    reply = await asked(app, method, target)
+    assert reply.status == status
+    assert (reply.header("date") is None) == (status == 299)
+
+
+@pytest.mark.parametrize(
+    "path", ["/dedupd/v1/requests", "/%64edupd/v1/requests", "/dedupd/v1/%72equests"]
+)
+async def test_a_path_may_be_spelled_in_any_way(app: App, path: str) -> None:
+    accepted = await asked(app, "POST", SERVERS, TOKEN, USER, ASYNC, body=b'{"server": {}}')
+    assert accepted.status == 202
+    reply = await asked(app, "GET", f"{path}/f%6Fo", USER)
+    assert (reply.status, reply.json["request"]["state"]) == (200, "queued")
 
 
 async def test_what_is_not_http_is_left_alone(app: App) -> None:

@@ -86,17 +86,16 @@ async def test_metrics_can_be_scraped(desk: Ask) -> None:
         ("GET", "/dedupd/", 404, None),
         ("GET", "/dedupd/v1/other", 404, None),
         ("GET", "/metricsx", 404, None),
-        ("POST", "/healthz/live", 405, {"GET", "HEAD"}),
-        ("PUT", "/dedupd/v1/requests/foo", 405, {"DELETE", "GET", "HEAD"}),
-        ("POST", "/dedupd/v1/requests", 405, {"GET", "HEAD"}),
+        ("POST", "/healthz/live", 405, "GET, HEAD"),
+        ("PUT", "/dedupd/v1/requests/foo", 405, "DELETE, GET, HEAD"),
+        ("POST", "/dedupd/v1/requests", 405, "GET, HEAD"),
     ],
 )
 async def test_what_is_not_there_is_told_as_nova_would(
-    desk: Ask, method: str, target: str, status: int, allow: set[str] | None
+    desk: Ask, method: str, target: str, status: int, allow: str | None
 ) -> None:
     reply = await desk().ask(method, target)
     assert reply.status == status
-    allowed = reply.header("allow")
-    assert (allowed and set(allowed.split(", "))) == allow
-    has = f"{target} has no {method}: it has {allowed}."
+    assert reply.header("allow") == allow
+    has = f"{target} has no {method}: it has {allow}."
     assert reply.message == (has if allow else f"{target} is not there.")

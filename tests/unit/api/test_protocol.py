@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import email
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from dedupd.cmd.serve import listen, serving
 from dedupd.conf.values import Address
 
 DEADLINE = 30.0  # seconds for anything that must happen; never reached when all is well
+EMPTY = (b"content-length", b"0")
 HEAD = b"POST /servers HTTP/1.1\r\nHost: nova\r\n"
 
 
@@ -93,7 +97,6 @@ def application() -> Application:
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
-        (b"hello\r\n\r\n", "Invalid method encountered"),
         (b"POST /\xc3\xa9 HTTP/1.1\r\nHost: n\r\n\r\n", "Invalid char in url path"),
         (b"POST /" + b"a" * 70000 + b" HTTP/1.1\r\nHost: n\r\n\r\n", "url is too long"),
         (HEAD + b"Content-Length: -1\r\n\r\n", "Invalid character in Content-Length"),
@@ -109,6 +112,10 @@ def application() -> Application:
         (HEAD + b"Host: other\r\n\r\n", "has 2 Host fields"),
         (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", "has 2 Host fields"),
         (b"GET / HTTP/2.0\r\nHost: n\r\n\r\n", "HTTP/2.0 is not spoken here"),
+        *(
+            (b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host, "Host is malformed")
+            for host in (b"a b/c", b"a/b", b"a@b", b"a:b", b"[::1", b"%zz", b"\xe9", b"a b")
+        ),
     ],
 )
 async def test_what_cannot_be_read_is_refused_and_named(
@@ -119,6 +126,61 @@ async def test_what_cannot_be_read_is_refused_and_named(
         status, message = await caller.refusal("badRequest")
     assert status == 400
     assert reason in message
+
+
+@pytest.mark.parametrize(
+    "sent", [b"X-FOO / HTTP/1.1\r\nHost: n\r\n\r\n", b"get / HTTP/1.1\r\n\r\n", b"\x16\x03\x01"]
+)
+async def test_a_method_that_is_not_known_is_not_implemented(
+    application: Application, sent: bytes
+) -> None:
+    async with calling(application) as caller:
+        caller.send(sent)
+        status, message = await caller.refusal("notImplemented")
+    assert status == 501
+    assert "no method that is known here" in message
+
+
+async def test_a_refusal_is_dated(application: Application) -> None:
+    async with calling(application) as caller:
+        caller.send(b"GET / HTTP/1.1\r\n\r\n")
+        _, head, _ = await caller.answer()
+    date = email.message_from_bytes(head.partition(b"\r\n")[2])["date"]
+    assert abs(parsedate_to_datetime(date).timestamp() - time.time()) < DEADLINE
+
+
+@pytest.mark.parametrize(
+    "host",
+    [b"", b"nova", b"Nova.example.org:8774", b"192.0.2.7", b"[2001:db8::7]:80", b"n \t", b"a%20b"],
+)
+async def test_a_host_is_a_name_or_an_address(application: Application, host: bytes) -> None:
+    async with calling(application) as caller:
+        caller.send(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
+        assert (await caller.answer())[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (b"/path", b"other:1"),
+        (b"http://nova:8774/path?a=http://b", b"nova:8774"),
+        (b"HTTPS://me@[::1]/", b"[::1]"),
+        (b"http://nova", b"nova"),
+        (b"http://nova?a=/b", b"nova"),
+    ],
+)
+async def test_the_authority_of_the_target_wins_over_host(target: bytes, host: bytes) -> None:
+    hosts: list[bytes] = []
+
+    async def noting(scope: Scope, _receive: Receive, send: Send) -> None:
+        hosts.extend(value for name, value in scope["headers"] if name == b"host")
+        await send({"type": "http.response.start", "status": 204, "headers": [EMPTY]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with calling(noting) as caller:
+        caller.send(b"GET %b HTTP/1.1\r\nHost: other:1\r\n\r\n" % target)
+        assert (await caller.answer())[0] == 204
+    assert hosts == [host]
 
 
 @pytest.mark.parametrize("apart", [False, True])

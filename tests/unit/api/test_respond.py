@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
 
+from starlette.responses import Response
 from starlette.types import Message
 
-from dedupd.api.respond import respond
+from dedupd.api.respond import Dated, respond
 from dedupd.exchange import Answer
+from tests.unit.asgi import call
 
 
 async def test_an_answer_goes_out_whole_with_length_and_date() -> None:
@@ -24,3 +26,10 @@ async def test_an_answer_goes_out_whole_with_length_and_date() -> None:
     assert name == b"Date"
     assert parsedate_to_datetime(date.decode()).timestamp() == 1_800_000_000
     assert date.endswith(b" GMT")
+
+
+async def test_what_an_application_answers_is_dated() -> None:
+    app = Dated(Response(b"body", 200, {"X-Kept": "yes"}), lambda: 1_800_000_000.5)
+    reply = await call(app, "GET", "/")
+    assert (reply.status, reply.body, reply.header("x-kept")) == (200, b"body", "yes")
+    assert reply.header("date") == "Fri, 15 Jan 2027 08:00:00 GMT"
