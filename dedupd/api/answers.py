@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import quote
@@ -42,6 +43,7 @@ STATUS = {
 }
 """What Idempotency-Status says of each state."""
 
+_NO_WEIGHT = re.compile(rb"q=0(?:\.0{0,3})?")
 _RETRY_AFTER = {"Retry-After": "5"}
 _REQUEST_IDS = (b"x-openstack-request-id", b"x-compute-request-id")
 _ORIGINAL_REQUEST_ID = b"X-Openstack-Original-Request-Id"
@@ -105,11 +107,20 @@ def unfinished() -> GatewayTimeout:
 
 def error(failure: DedupdError, *, accept: bytes, headers: Headers = ()) -> Answer:
     """An error of dedupd's own, in Nova's fault form or, where that is asked for, RFC 9457's."""
-    problem = PROBLEM_JSON.encode() in accept
+    problem = _accepts_problem(accept)
     content_type = PROBLEM_JSON.encode() if problem else b"application/json"
     body = failure.problem_body() if problem else failure.fault_body()
     extra = tuple((name.encode(), value.encode()) for name, value in failure.headers.items())
     return Answer(failure.status, ((b"Content-Type", content_type), *extra, *headers), body)
+
+
+def _accepts_problem(accept: bytes) -> bool:
+    """Whether Accept names RFC 9457's media type, and does not refuse it (RFC 9110, 12.5.1)."""
+    for item in accept.lower().split(b","):
+        media, *parameters = (part.strip() for part in item.split(b";"))
+        if media == PROBLEM_JSON.encode():
+            return not any(map(_NO_WEIGHT.fullmatch, parameters))
+    return False
 
 
 def marks(status: str, *, replayed: bool, record: Record | None = None) -> Headers:

@@ -141,7 +141,13 @@ class TestWithoutAnAnswer:
 class TestError:
     FAILURE = Conflict("still running", headers={"Retry-After": "5"})
 
-    @pytest.mark.parametrize("accept", [b"", b"*/*", b"application/json", b"text/html"])
+    @pytest.mark.parametrize(
+        "accept",
+        [
+            *(b"", b"*/*", b"application/json", b"text/html", b"application/problem+jsonx"),
+            *(b"application/problem+json;q=0", b"application/problem+json; a=b ;Q=0.000 , */*"),
+        ],
+    )
     def test_has_nova_s_fault_form(self, accept: bytes) -> None:
         answer = answers.error(self.FAILURE, accept=accept, headers=(LINK,))
         assert answer.status == 409
@@ -152,8 +158,16 @@ class TestError:
         )
         assert answer.body == self.FAILURE.fault_body()
 
-    def test_or_the_problem_form(self) -> None:
-        answer = answers.error(Unauthorized("who?"), accept=b"x/y, application/problem+json")
+    @pytest.mark.parametrize(
+        "accept",
+        [
+            b"x/y, application/problem+json",
+            b"Application/Problem+JSON;q=0.001",
+            b"x/y;q=0,application/problem+json;v=1",
+        ],
+    )
+    def test_or_the_problem_form(self, accept: bytes) -> None:
+        answer = answers.error(Unauthorized("who?"), accept=accept)
         assert answer.headers == ((b"Content-Type", b"application/problem+json"),)
         assert answer.body == Unauthorized("who?").problem_body()
 
