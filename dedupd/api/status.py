@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -115,8 +115,7 @@ class Status:
         Raises:
             NotFound: none of the caller's project.
         """
-        raw = request.scope["raw_path"].decode("latin-1")
-        name = unquote(raw.partition(STATUS_PATH)[2])
+        name = request.path_params["name"]
         by_token = token.identify(self.identity_key, self.region, identity.project_id, name)
         found = await self.store.read([by_token, name])
         for request_id in (by_token, name):
