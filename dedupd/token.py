@@ -14,6 +14,7 @@ HEADERS = (b"x-client-token", b"idempotency-key")
 
 _VISIBLE = re.compile(rb"[\x21-\x7e]{1,64}")
 _STRUCTURED = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+_PARAMETERS = re.compile(_STRUCTURED.pattern + rb" *;")
 _ESCAPE = re.compile(rb'\\(["\\])')
 _BLANKS = b" \t"
 """Around a field's value these are no part of it (RFC 9110, 5.5); the HTTP parser leaves some."""
@@ -61,6 +62,11 @@ def _unquote(value: bytes) -> bytes:
     if not value.startswith(b'"'):
         return value
     match = _STRUCTURED.fullmatch(value)
+    if match is None and _PARAMETERS.match(value):
+        raise BadRequest(
+            "Idempotency-Key has parameters behind its string (RFC 9651, 3.1.2), which are not "
+            'taken: send Idempotency-Key: "foo" alone, or the bare value.'
+        )
     if match is None:
         raise BadRequest(
             "Idempotency-Key is not a structured-field string (RFC 9651): it begins with a quote "

@@ -111,6 +111,13 @@ def test_a_quote_that_begins_must_end(value: bytes) -> None:
     assert 'Send Idempotency-Key: "foo", or the bare value.' in message
 
 
+@pytest.mark.parametrize("value", [b'"foo";bar=1', b'"foo"; bar', b'"a;b" ;c="d"'])
+def test_parameters_are_not_taken_and_the_message_says_so(value: bytes) -> None:
+    message = refusal((IDEMPOTENCY_KEY, value))
+    assert "has parameters behind its string" in message
+    assert message.endswith('send Idempotency-Key: "foo" alone, or the bare value.')
+
+
 def test_quotes_are_part_of_the_other_header_s_value() -> None:
     assert token.parse([(CLIENT_TOKEN, b'"foo"')]) == '"foo"'
 
