@@ -24,6 +24,9 @@ VERSION = b"\x01"
 
 MAX_PARTS = 64
 DIGEST_BYTES = 8
+_BYTES = "surrogateescape"
+"""How Python keeps bytes in a text that are not UTF-8."""
+
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_:.\-]{1,64}")
 
 
@@ -65,7 +68,7 @@ def take(
         raw: The body's bytes; used only where it is not JSON.
         user_id: Given for what Nova keeps per user (keypairs).
     """
-    pairs = sorted(parse_qsl(query, keep_blank_values=True)) if query else []
+    pairs = _pairs(query) if query else []
     body = ["raw", raw.hex()] if document is msgspec.UNSET else ["json", document]
     whole = VERSION + _encode([path, pairs, microversion, user_id, *body])
 
@@ -81,8 +84,29 @@ def take(
 
 
 def differing(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> list[str]:
-    """The names of the parts that differ between two fingerprints, in alphabetical order."""
-    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+    """The names of the parts that differ between two fingerprints, in alphabetical order.
+
+    Where one of the two has no user, that is because Nova does not keep for each user what it asks
+    for: another path says so.
+    """
+    names = one.keys() | other.keys()
+    if not ("user" in one and "user" in other):
+        names -= {"user"}
+    return sorted(name for name in names if one.get(name) != other.get(name))
+
+
+def _pairs(query: str) -> list[tuple[str, ...]]:
+    """The query's pairs, in one order."""
+    return sorted(map(_encodable, parse_qsl(query, keep_blank_values=True, errors=_BYTES)))
+
+
+def _encodable(pair: tuple[str, str]) -> tuple[str, ...]:
+    """A pair that JSON can hold: where it is not UTF-8, its bytes, in the form of no other pair."""
+    try:
+        "".join(pair).encode()
+    except UnicodeEncodeError:
+        return (*(text.encode(errors=_BYTES).hex() for text in pair), "hex")
+    return pair
 
 
 _RESERVED = frozenset({"path", "query", "microversion", "user", "body"})

@@ -116,13 +116,51 @@ def test_what_is_not_json_is_compared_byte_by_byte(one: bytes, other: bytes) -> 
         ({"microversion": ""}, "microversion"),
         ({"query": "a=1"}, "query"),
         ({"query": "a"}, "query"),
-        ({"user_id": "u1"}, "user"),
+        ({"user_id": "u2"}, "user"),
         ({"document": {"server": {"name": "VM", "flavorRef": "1"}}}, "server.name"),
         ({"document": {"server": {"name": "vm", "flavorRef": 1}}}, "server.flavorRef"),
     ],
 )
 def test_each_part_counts(change: dict[str, Any], part: str) -> None:
-    assert differing(taken(), taken(**change)) == [part]
+    assert differing(taken(user_id="u1"), taken(**({"user_id": "u1"} | change))) == [part]
+
+
+def test_a_user_that_only_one_of_them_has_is_not_named() -> None:
+    """It is the same person: of a server Nova does not ask, of a keypair it does."""
+    server, keypair = taken(), taken(path="/v2.1/os-keypairs", user_id="alice")
+    assert differing(server, keypair) == differing(keypair, server) == ["path"]
+    assert differing(keypair, taken(path="/v2.1/os-keypairs", user_id="bob")) == ["user"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x=%ff", "x=%fe"),
+        ("x=%ff", "x=%EF%BF%BD"),
+        ("%ff=x", "%fe=x"),
+        ("x=%ff", "x=ff"),
+        ("x=%ff", "78=ff"),
+        ("x=%ff&y=%fe", "x=%fe&y=%ff"),
+        ("x=%ed%a0%80", "x=%ed%a0%81"),
+    ],
+)
+def test_queries_that_are_not_utf_8_differ_by_their_bytes(one: str, other: str) -> None:
+    assert differing(taken(query=one), taken(query=other)) == ["query"]
+    assert differing(taken(query=f"a=b&{one}"), taken(query=f"{one}&a=b")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "digest"),
+    [
+        ("", "9610fec8f57f8f5dc144651456f9b5301f4d936b01a1485362d1c70a82a1da45"),
+        ("b=1&a=%C3%BC&a=", "fbbc14c0f8c539067b596ee3e5f96fca73ff25f597c4140b0758fd18b82b7b91"),
+        ("x=%EF%BF%BD", "bae2f93be0603aa6a635a3888dbf65d4f93c6d89ed9a030790d2ed712bf7111b"),
+    ],
+)
+def test_what_is_utf_8_has_the_fingerprint_that_records_are_kept_with(
+    query: str, digest: str
+) -> None:
+    assert taken(query=query).digest.hex() == digest
 
 
 def test_several_are_named_in_alphabetical_order() -> None:

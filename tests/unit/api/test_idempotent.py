@@ -541,7 +541,7 @@ class TestSameTokenOtherRequest:
         [
             ({"document": {"server": VM["server"] | {"flavorRef": "s3cret"}}}, "server.flavorRef"),
             ({"document": {"server": VM["server"], "s3crets": 1}}, "s3crets"),
-            ({"target": KEYPAIRS, "document": VM}, "path, user"),
+            ({"target": KEYPAIRS, "document": VM}, "path"),
             ({"target": f"{SERVERS}?s3cret=1"}, "query"),
             ({"version": "2.95"}, "microversion"),
             ({"version": None}, "microversion"),
