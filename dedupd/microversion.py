@@ -71,6 +71,6 @@ def _read(text: str, header: str, example: str) -> Microversion:
     if match is None:
         raise BadRequest(
             f"{header} is malformed: a microversion is two numbers and a dot, or 'latest', "
-            f"as in {header}: {example}"
+            f"as in {header}: {example}."
         )
     return Microversion(int(match[1]), int(match[2]))

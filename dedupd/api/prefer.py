@@ -57,7 +57,7 @@ def parse(headers: Iterable[tuple[bytes, bytes]]) -> Preference:
     if wait is not None and not (wait.isascii() and wait.isdigit()):
         raise BadRequest(
             f"Prefer: wait={wait[:40]} is malformed: it is a whole number of seconds (RFC 7240), "
-            "as in Prefer: wait=10"
+            "as in Prefer: wait=10."
         )
     return Preference(_ASYNC in found, None if wait is None else float(wait))
 
@@ -69,7 +69,7 @@ def _read(text: str, found: dict[str, str]) -> None:
         if match is None:
             raise BadRequest(
                 f"Prefer is malformed at {text[place:].strip()[:40]!r}: it is a list of names, "
-                "each with a value or without (RFC 7240), as in Prefer: respond-async, wait=10"
+                "each with a value or without (RFC 7240), as in Prefer: respond-async, wait=10."
             )
         if match["name"]:
             found.setdefault(match["name"].lower(), (match["value"] or "").strip('"'))

@@ -158,8 +158,9 @@ def _document(body: bytes, route: Route) -> Any:
     except NOT_JSON as error:
         if not route.probe:
             return msgspec.UNSET
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
         raise BadRequest(
-            f"The body of a {route.name} is not JSON that can be read in UTF-8 ({error}); "
+            f"The body of a {route.name} is not JSON that can be read in UTF-8 ({why}); "
             "nothing was sent. Correct it and repeat with the same token."
         ) from None
     return document

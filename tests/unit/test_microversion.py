@@ -101,11 +101,13 @@ def test_the_modern_header_wins(first: bytes) -> None:
 def test_what_is_malformed_is_refused_and_the_header_named(value: str) -> None:
     message = refusal((HEADER, f"compute {value}"))
     assert message.startswith("OpenStack-API-Version is malformed")
-    assert message.endswith("OpenStack-API-Version: compute 2.96")
+    assert message.endswith("OpenStack-API-Version: compute 2.96.")
     message = refusal((LEGACY_HEADER, value))
     assert message.startswith("X-OpenStack-Nova-API-Version is malformed")
-    assert message.endswith("X-OpenStack-Nova-API-Version: 2.96")
+    assert message.endswith("X-OpenStack-Nova-API-Version: 2.96.")
 
 
 def test_an_empty_legacy_header_is_malformed() -> None:
-    assert "is malformed" in refusal((LEGACY_HEADER, ""))
+    message = refusal((LEGACY_HEADER, ""))
+    assert "is malformed" in message
+    assert message.endswith("as in X-OpenStack-Nova-API-Version: 2.96.")

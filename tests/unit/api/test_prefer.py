@@ -98,7 +98,7 @@ def test_the_first_of_several_headers_counts() -> None:
 
 @pytest.mark.parametrize("value", ["wait", "wait=", "wait=1.5", "wait=-1", "wait=x", "wait=²"])
 def test_a_wait_that_is_no_whole_number_is_refused(value: str) -> None:
-    with pytest.raises(BadRequest, match="it is a whole number of seconds"):
+    with pytest.raises(BadRequest, match=r"it is a whole number of seconds .*=10\.$"):
         parsed(value)
 
 
@@ -109,7 +109,7 @@ def test_respond_async_takes_no_value() -> None:
 
 @pytest.mark.parametrize("value", ["a b", "(", '"', 'a="', "a=b c", "=1", ";x", 'wait="1'])
 def test_what_is_no_list_is_refused(value: str) -> None:
-    with pytest.raises(BadRequest, match="Prefer is malformed at"):
+    with pytest.raises(BadRequest, match=r"Prefer is malformed at .*=10\.$"):
         parsed(value)
 
 

@@ -119,6 +119,14 @@ def test_what_must_be_marked_must_be_json(path: str, body: bytes) -> None:
     assert "nothing was sent" in caught.value.message
 
 
+@pytest.mark.parametrize("body", [b'{"a": "\xff"}', b'{"a": "b\xc3"}'])
+def test_of_what_is_not_utf_8_no_position_is_told(body: bytes) -> None:
+    """Python's is not that in the body."""
+    with pytest.raises(BadRequest, match=r"\(it is not UTF-8\)") as caught:
+        read("/v2.1/servers", body)
+    assert "position" not in caught.value.message
+
+
 @pytest.mark.parametrize("body", [b"", NEITHER, b"\xff", b"[" * 5000 + b"]" * 5000])
 def test_what_is_sent_as_it_came_may_be_anything(body: bytes) -> None:
     assert read("/v2.1/os-server-groups", body).document is msgspec.UNSET
