@@ -129,8 +129,10 @@ class Link(ABC):
         self._waiting.clear()
 
     def _unavailable(self) -> QueueUnavailable:
-        said = "The queue's connection has ended"
-        return QueueUnavailable(f"{said}.", operators=f"{said}: {self.reason}.")
+        told = said = "The queue's connection has ended"
+        if isinstance(self.failure, QueueUnavailable):  # any other is for operators alone
+            told = f"{said}: {self.failure.message.rstrip('.')}"
+        return QueueUnavailable(f"{told}.", operators=f"{said}: {self.reason}.")
 
 
 class InlineLink(Link):
