@@ -216,7 +216,7 @@ class TestCheck:
         ):
             with pytest.raises(StoreUnavailable) as caught:
                 await attempt()
-            assert caught.value.message == (
+            assert str(caught.value) == (
                 f"The etcd cluster {place} does not answer: start it, or name members that run in "
                 "[store] url."
             )
