@@ -13,6 +13,7 @@ from dedupd.sim.nova import (
     server_groups,
     server_parts,
     servers,
+    services,
 )
 from dedupd.sim.nova.call import MAXIMUM_MINOR, Caller
 from dedupd.sim.nova.wire import Fault, PlainFault, Reply
@@ -55,6 +56,7 @@ ROUTES: dict[tuple[str, str], tuple[Handler, tuple[int, int]]] = {
     ("GET", "images/detail"): (catalogue.images_in_detail, _WITH_IMAGES),
     ("GET", "images/*"): (catalogue.image, _WITH_IMAGES),
     ("GET", "limits"): (catalogue.limits, _ALWAYS),
+    ("GET", "os-services"): (services.index, _ALWAYS),
 }
 """(method, path) -> (handler, first and last minor microversion)."""
 

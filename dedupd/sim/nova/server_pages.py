@@ -6,15 +6,29 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from dedupd.sim.nova.call import Call
 from dedupd.sim.nova.server_filters import spans_projects, tests_for
-from dedupd.sim.nova.server_query import effective_options
+from dedupd.sim.nova.server_query import PAGING, effective_options
 from dedupd.sim.nova.wire import Fault
 from dedupd.sim.nova.world import Server, World
 
 
-def listed(world: World, call: Call) -> tuple[list[Server], bool]:
-    """Return the page of servers that the query asks for, and whether the page is full.
+class Page(msgspec.Struct, frozen=True):
+    """One page of GET /servers."""
+
+    out_of_sight: list[Server]
+    """What is told of cells that are down; it stands first."""
+    servers: list[Server]
+    full: bool
+
+
+def listed(world: World, call: Call) -> Page:
+    """Return the page of servers that the query asks for.
+
+    What is in a cell that is down is left out; a bare list tells that it is there, as far as its
+    page has room (API.get_all in nova/compute/api.py).
 
     Raises Nova's Fault 400 for malformed parameters and 403 for what only administrators may ask.
     """
@@ -22,7 +36,11 @@ def listed(world: World, call: Call) -> tuple[list[Server], bool]:
     tests = tests_for(call, options)
     rows = _candidates(world, call, options)
     found = [server for server in rows if all(test(server, call.now) for test in tests)]
-    return _page(world, call, _sorted(call, found))
+    seen = [server for server in found if not world.is_out_of_sight(server, call.now)]
+    page, limit = _page(world, call, _sorted(call, seen))
+    hidden = [server for server in found if world.is_out_of_sight(server, call.now)]
+    shown = hidden[: limit - len(page)] if _is_bare(call, options) else []
+    return Page(shown, page, 0 < limit == len(shown) + len(page))
 
 
 def _candidates(world: World, call: Call, options: dict[str, str]) -> Iterable[Server]:
@@ -75,7 +93,14 @@ def _sorted(call: Call, found: list[Server]) -> list[Server]:
     return ordered
 
 
-def _page(world: World, call: Call, found: list[Server]) -> tuple[list[Server], bool]:
+def _is_bare(call: Call, options: dict[str, str]) -> bool:
+    """Whether it tells of cells that are down (_is_cell_down_supported in Nova's servers.py)."""
+    asked = {name for name, _ in call.query}
+    return call.minor >= 69 and asked.isdisjoint(PAGING) and options.keys() <= {"all_tenants"}
+
+
+def _page(world: World, call: Call, found: list[Server]) -> tuple[list[Server], int]:
+    """Return the page, and how many may be on it."""
     marker = call.last("marker")
     if marker is not None:
         if marker not in world.servers:
@@ -83,7 +108,7 @@ def _page(world: World, call: Call, found: list[Server]) -> tuple[list[Server], 
         found = _after(call, found, world.servers[marker])
     most = world.settings.page_limit
     limit = min(int(call.last("limit") or most), most)
-    return found[:limit], 0 < limit <= len(found)
+    return found[:limit], limit
 
 
 def _after(call: Call, found: list[Server], marker: Server) -> list[Server]:

@@ -41,7 +41,8 @@ _SORT_KEYS = [
 ]
 # fmt: on
 _TAGS: Names = ("tags", "tags-any", "not-tags", "not-tags-any")
-_PAGING: Names = ("sort_key", "sort_dir", "limit", "marker")
+PAGING: Names = ("sort_key", "sort_dir", "limit", "marker")
+"""What asks for a part of a list, or for its order."""
 
 _ALLOWED: tuple[tuple[int, Names], ...] = (
     (1, ("reservation_id", "name", "status", "image", "flavor", "ip")),
@@ -101,5 +102,5 @@ def effective_options(call: Call) -> dict[str, str]:
 def _counts(call: Call, schema: Schema, name: str) -> bool:
     if call.caller.is_admin:
         known = name in schema["properties"] or name.startswith("_")
-        return known and name not in _PAGING
+        return known and name not in PAGING
     return name in schema["properties"] and name in _allowed(call.minor)

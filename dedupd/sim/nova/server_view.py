@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dedupd.sim.nova.call import Call
-from dedupd.sim.nova.world import HOST, Flavor, Server
+from dedupd.sim.nova.world import Flavor, Server
 
 Json = dict[str, Any]
 
@@ -46,6 +46,19 @@ def bookmark(call: Call, path: str) -> Json:
 def basic(call: Call, server: Server) -> Json:
     """Return a server as GET /servers lists it."""
     return {"id": server.id, "name": server.name, "links": links(call, "servers", server.id)}
+
+
+def basic_out_of_sight(call: Call, server: Server) -> Json:
+    """Return a server in a cell that is down as GET /servers lists it."""
+    own = links(call, "servers", server.id)
+    return {"id": server.id, "status": "UNKNOWN", "links": own}
+
+
+def detailed_out_of_sight(call: Call, server: Server) -> Json:
+    """Return a server in a cell that is down as GET /servers/detail lists it."""
+    known = {"tenant_id": server.project, "created": seconds_text(server.created)}
+    groups = {"security_groups": [{"name": "default"}]}
+    return basic_out_of_sight(call, server) | known | groups
 
 
 def shown(call: Call, server: Server) -> Json:
@@ -124,9 +137,8 @@ def _image(call: Call, server: Server) -> Json | str:
 
 
 def _host_id(server: Server, now: float) -> str:
-    if server.host(now) is None:
-        return ""
-    return hashlib.sha224(f"{server.project}{HOST}".encode()).hexdigest()
+    host = server.host(now)
+    return "" if host is None else hashlib.sha224(f"{server.project}{host}".encode()).hexdigest()
 
 
 def _extended(call: Call, server: Server) -> Json:

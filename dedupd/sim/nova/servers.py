@@ -61,22 +61,26 @@ def _visible(call: Call, server: Server) -> bool:
 def index(world: World, call: Call) -> Reply:
     """GET /servers: ids and names."""
     call.require("servers:index", write=False)
-    return _list(world, call, server_view.basic, "servers")
+    return _list(world, call, server_view.basic, server_view.basic_out_of_sight, "servers")
 
 
 def detail(world: World, call: Call) -> Reply:
     """GET /servers/detail: everything about each server."""
     call.require("servers:detail", write=False)
-    return _list(world, call, server_view.detailed, "servers/detail")
+    views = (server_view.detailed, server_view.detailed_out_of_sight)
+    return _list(world, call, *views, "servers/detail")
 
 
-def _list(
-    world: World, call: Call, view: Callable[[Call, Server], dict[str, Any]], collection: str
-) -> Reply:
-    page, full = listed(world, call)
-    payload: dict[str, Any] = {"servers": [view(call, server) for server in page]}
-    if full:
-        payload["servers_links"] = [next_link(call, collection, page[-1].id)]
+_View = Callable[[Call, Server], dict[str, Any]]
+
+
+def _list(world: World, call: Call, view: _View, out_of_sight: _View, collection: str) -> Reply:
+    page = listed(world, call)
+    rows = [out_of_sight(call, server) for server in page.out_of_sight]
+    rows += [view(call, server) for server in page.servers]
+    payload: dict[str, Any] = {"servers": rows}
+    if page.full:
+        payload["servers_links"] = [next_link(call, collection, rows[-1]["id"])]
     return Reply(200, payload)
 
 

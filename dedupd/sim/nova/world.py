@@ -26,8 +26,11 @@ PORT = "ce531f90-199f-48c0-816c-13e38010b442"
 VOLUME = "6ca404f3-d844-4169-bb96-bc792f37de98"
 """What every cloud starts with: the ids are those of Nova's own functional-test fixtures."""
 
-HOST = "compute1"
-"""The one compute host."""
+CELL = "cell1"
+"""Where every server goes when it is scheduled."""
+
+HOSTS = {CELL: "compute1", "cell2": "compute2"}
+"""The cells, and the one compute host of each; in the second is only what a test puts there."""
 
 METADATA_ITEMS = 128
 """How many items of metadata a server may have: Nova's default quota."""
@@ -100,6 +103,7 @@ class Server(msgspec.Struct, eq=False):
     reservation_id: str
     launch_index: int
     metadata: dict[str, str]
+    cell: str = CELL
     tags: tuple[str, ...] = ()
     key_name: str | None = None
     user_data: str | None = None
@@ -150,7 +154,7 @@ class Server(msgspec.Struct, eq=False):
 
     def host(self, now: float) -> str | None:
         """Return the name of the compute host, None while the server is not scheduled."""
-        return HOST if now >= self.scheduled else None
+        return HOSTS[self.cell] if now >= self.scheduled else None
 
     def visible_address(self, now: float) -> str | None:
         """Return the server's IPv4 address, None while it is being built."""
@@ -249,6 +253,7 @@ class World:
         self.named: dict[str, dict[str, Server]] = {}
         self.keypairs: dict[str, dict[str, Keypair]] = {}
         self.groups: dict[str, ServerGroup] = {}
+        self.cells_down: set[str] = set()
         self.flavors = {flavor.id: flavor for flavor in FLAVORS}
         self.images = {IMAGE: _first_image()}
         self.ports_in_use: dict[str, str] = {}
@@ -299,6 +304,10 @@ class World:
         for group in self.groups.values():
             if server.id in group.members:
                 group.members.remove(server.id)
+
+    def is_out_of_sight(self, server: Server, now: float) -> bool:
+        """Whether the server is in a cell that is down; it is in none before it has a host."""
+        return server.cell in self.cells_down and now >= server.scheduled
 
     def record(self, call: Call, kind: str, resources: Iterable[str], **details: Any) -> None:
         """Write an effect into the ledger."""

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.unit.sim.client import Client
+from tests.unit.sim.client import ADMIN, STRANGER, Client
 
 
 def test_newest_first(client: Client) -> None:
@@ -72,6 +72,64 @@ def test_markers(client: Client) -> None:
     assert client.names(f"marker={second}&name=a") == ["a"]
     assert client.names(f"marker={first}") == []
     assert client.message("GET", "/servers?marker=x") == (400, "marker [x] not found")
+
+
+class TestCellDown:
+    """What is in a cell that is down is left out, and shown in a bare list where there is room."""
+
+    HIDDEN = ("created", "id", "links", "security_groups", "status", "tenant_id")
+
+    def client(self, others: int, page_limit: int = 3) -> Client:
+        client = Client(page_limit=page_limit)
+        world = client.nova.world
+        for name in ("hidden", "hidden"):
+            world.servers[client.create(name, tags=["mark"])].cell = "cell2"
+        for _ in range(others):
+            client.create("other")
+        world.cells_down.add("cell2")
+        return client
+
+    @pytest.mark.parametrize(("others", "shown", "full"), [(0, 2, 0), (1, 2, 1), (2, 1, 1)])
+    def test_shows_as_many_as_there_is_room_for(self, others: int, shown: int, full: int) -> None:
+        document = self.client(others).get("/servers/detail")
+        hidden = document["servers"][:shown]
+        assert [(tuple(sorted(row)), row["status"]) for row in hidden] == [
+            (self.HIDDEN, "UNKNOWN")
+        ] * shown
+        assert [row["name"] for row in document["servers"][shown:]] == ["other"] * others
+        assert len(document.get("servers_links", [])) == full
+
+    def test_shows_none_where_the_page_is_full(self) -> None:
+        client = self.client(3)
+        document = client.get("/servers/detail")
+        assert [row["name"] for row in document["servers"]] == ["other"] * 3
+        assert document["servers_links"][0]["href"].endswith(document["servers"][-1]["id"])
+        document = client.get("/servers/detail?all_tenants=1", token=ADMIN)
+        assert [row["name"] for row in document["servers"]] == ["other"] * 3
+
+    def test_without_details(self) -> None:
+        rows = self.client(0).get("/servers")["servers"]
+        assert [sorted(row) for row in rows] == [["id", "links", "status"]] * 2
+
+    @pytest.mark.parametrize("query", ["limit=9", "tags=mark", "sort_key=uuid", "name=hidden"])
+    def test_only_in_a_bare_list(self, query: str) -> None:
+        client = self.client(0, page_limit=9)
+        assert client.get(f"/servers/detail?{query}")["servers"] == []
+        assert client.get("/servers/detail", version="2.68")["servers"] == []
+        assert len(client.get("/servers/detail", version="2.69")["servers"]) == 2
+
+    def test_nothing_of_other_projects(self) -> None:
+        client = self.client(0)
+        assert client.get("/servers/detail", token=STRANGER)["servers"] == []
+        assert client.get("/servers/detail?all_tenants=1", token=ADMIN)["servers"] != []
+
+    def test_what_has_no_host_is_in_no_cell(self) -> None:
+        client = Client(schedule_seconds=5.0, build_seconds=5.0)
+        client.post_server("web")
+        client.nova.world.cells_down.add("cell1")
+        assert client.names() == ["web"]
+        client.wait(6)
+        assert [row["status"] for row in client.get("/servers")["servers"]] == ["UNKNOWN"]
 
 
 @pytest.mark.parametrize("name", ["a.b", "a-b", "a b", "a+b", "a\\b", "^a$", "ü"])
