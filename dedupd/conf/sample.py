@@ -47,7 +47,9 @@ _LIBRARIES = """\
 [service_user]
 # The service user whose token goes beside a caller's own (X-Service-Token) when dedupd looks
 # things up in Nova, and in place of it where that one no longer works (keystoneauth's options).
-# Without it a lost answer whose caller's token has expired stays unknown.
+# Without it a lost answer whose caller's token has expired stays unknown; so does one of which
+# nothing is found in a project with as many servers as Nova lists at once, since only an
+# administrator is told (GET /os-services) whether a cell of Nova is down.
 
 #auth_type = password
 #auth_url = http://controller:5000/v3

@@ -198,17 +198,17 @@ def _(patch: Patch) -> None:
 
 @defect("an earlier life's server is taken for its own")
 def _(patch: Patch) -> None:
-    def long_ago(_errand: Errand) -> float:
-        return 0.0
+    def long_ago(_errand: Errand) -> str:
+        return "1970-01-01T00:00:00Z"
 
-    patch.setattr(server_rows, "_earliest", long_ago)
+    patch.setattr(server_rows, "since", long_ago)
 
 
 @defect("a forgotten token's server is told to another user")
 def _(patch: Patch) -> None:
     def ours(errand: Errand, rows: Iterable[Row]) -> list[Row]:
-        since = server_rows._timestamp(server_rows._earliest(errand))
-        return [row for row in server_rows.marked(errand, rows) if row.created >= since]
+        made = server_rows.since(errand)
+        return [row for row in server_rows.marked(errand, rows) if row.created >= made]
 
     patch.setattr(servers, "ours", ours)
     patch.setattr(server_rows, "ours", ours)

@@ -62,8 +62,16 @@ class Row(msgspec.Struct, frozen=True, rename=_NAMES):
         return self.status == "BUILD" and self.task == SCHEDULING
 
 
-class _Page(msgspec.Struct, frozen=True):
+class Page(msgspec.Struct, frozen=True):
+    """One page of a list."""
+
     servers: list[Row]
+    servers_links: list[Any] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for more (``_get_collection_links``, nova/.../common.py)."""
+        return bool(self.servers_links)
 
 
 def server_of(body: Any) -> dict[str, Any] | None:
@@ -103,8 +111,8 @@ def ours(errand: Errand, rows: Iterable[Row]) -> list[Row]:
     The token may have been used before, and its tombstone have ended: what an older request made
     bears the same mark, and is neither this one's effect nor a second one of it.
     """
-    since, user_id = _timestamp(_earliest(errand)), errand.record.user_id
-    return [row for row in marked(errand, rows) if row.created >= since and row.user_id == user_id]
+    made, user_id = since(errand), errand.record.user_id
+    return [row for row in marked(errand, rows) if row.created >= made and row.user_id == user_id]
 
 
 def is_marked(row: Row) -> bool:
@@ -150,33 +158,25 @@ async def listed(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[
     return found
 
 
-async def listed_bare(errand: Errand, asker: Asker) -> list[Row]:
-    """Nova leaves the servers of a cell that is down out of every list but a bare one.
-
-    The service user is shown every project's; a mark in another project would be a forgery.
-    """
-    answer = await asker.as_caller(f"{errand.modern_root}/servers/detail", ASKING)
-    if answer.status not in REFUSED:
-        return _rows(answer)
-    target = f"{errand.modern_root}/servers/detail?all_tenants=1"
-    rows = _rows(await asker.as_service(target, ASKING))
-    return [row for row in rows if row.tenant_id == errand.record.project_id]
-
-
 async def _page(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
     answer = await asker.as_caller(query(f"{errand.base}/servers/detail", filters), ASKING)
     if answer.status in REFUSED:
         everyone = {"all_tenants": "1", "project_id": errand.record.project_id}
         target = query(f"{errand.root}/servers/detail", filters | everyone)
         answer = await asker.as_service(target, ASKING)
-    return _rows(answer)
+    return page_of(answer).servers
 
 
-def _rows(answer: Answer) -> list[Row]:
+def page_of(answer: Answer) -> Page:
+    """The page that an answer holds.
+
+    Raises:
+        CannotAsk: it holds none.
+    """
     if answer.status != 200:
         raise CannotAsk(f"Listing servers: Nova answered {answer.status}.")
     try:
-        return msgspec.json.decode(answer.body, type=_Page).servers
+        return msgspec.json.decode(answer.body, type=Page)
     except NOT_JSON as error:
         raise CannotAsk(f"Listing servers: Nova's answer cannot be read: {error}") from None
 
@@ -190,8 +190,8 @@ def quick_filter(errand: Errand, server: dict[str, Any]) -> dict[str, str]:
 
 def slow_filter(errand: Errand, server: dict[str, Any]) -> dict[str, str]:
     """A marked-by-metadata server may have been renamed, so there it is time alone."""
-    since = {"changes-since": _timestamp(_earliest(errand))}
-    return since | ({"name": _name_pattern(server)} if _tagged(errand, server) else {})
+    changed = {"changes-since": since(errand)}
+    return changed | ({"name": _name_pattern(server)} if _tagged(errand, server) else {})
 
 
 def complete_filter(errand: Errand, server: dict[str, Any]) -> dict[str, str]:
@@ -206,13 +206,11 @@ def _name_pattern(server: dict[str, Any]) -> str:
     return f"^{escaped}(-[0-9]+)?$"
 
 
-def _earliest(errand: Errand) -> float:
+def since(errand: Errand) -> str:
+    """When this request can have made something first, by Nova's clock and in its form."""
     first = errand.record.first_sent_at
-    return (errand.record.created_at if first is None else first) - CLOCK_SKEW
-
-
-def _timestamp(when: float) -> str:
-    moment = datetime.datetime.fromtimestamp(when, datetime.UTC)
+    earliest = (errand.record.created_at if first is None else first) - CLOCK_SKEW
+    moment = datetime.datetime.fromtimestamp(earliest, datetime.UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -221,15 +219,9 @@ def may_be_ours(errand: Errand, server: dict[str, Any], row: Row) -> bool:
     return (
         row.status == "DELETED"
         and row.user_id in ("", errand.record.user_id)
-        and row.created >= _timestamp(_earliest(errand))
+        and row.created >= since(errand)
         and re.fullmatch(_name_pattern(server), row.name or "") is not None
     )
-
-
-def hides_some(errand: Errand, everything: list[Row]) -> bool:
-    """Whether a server made since is in a cell that is down: its row has not even a name."""
-    since = _timestamp(_earliest(errand))
-    return any(row.name is None and row.created >= since for row in everything)
 
 
 def order(row: Row) -> tuple[str, int, str]:

@@ -21,14 +21,13 @@ from dedupd.cloud.probes.server_answer import (
     posts_of,
     view,
 )
+from dedupd.cloud.probes.server_cells import listed_bare
 from dedupd.cloud.probes.server_rows import (
     ASKING,
     Row,
     complete_filter,
-    hides_some,
     is_marked,
     listed,
-    listed_bare,
     mark,
     marked,
     may_be_ours,
@@ -44,8 +43,6 @@ from dedupd.request import Resource
 
 REQUEST_ID_SECONDS = 15.0
 """Where nothing else is configured (``[nova] request_id_seconds``)."""
-
-CELL_DOWN = "A cell of this Nova is down; what it holds cannot be seen."
 
 
 class ServerProbe:
@@ -93,12 +90,12 @@ class ServerProbe:
                 f"Server {doubtful[0]} was made since and deleted, and Nova forgets the marks of "
                 "a deleted server: it may be this request's, or not."
             )
-        everything = await listed_bare(errand, asker)
-        if rows := ours(errand, everything):
+        rest, hidden = await listed_bare(errand, asker, complete_filter(errand, server))
+        if rows := ours(errand, rest):
             return await self._adopt(errand, asker, rows)
-        if hides_some(errand, everything):
-            return Undecided(CELL_DOWN)
-        return _absent(marked(errand, (*named, *changed, *everything)))
+        if hidden:
+            return Undecided(hidden)
+        return _absent(marked(errand, (*named, *changed, *rest)))
 
     async def adopt(self, errand: Errand, asker: Asker, resource_id: str) -> Finding:
         """See ``Probe.adopt``; a server of another project or request is never adopted."""
@@ -140,9 +137,11 @@ class ServerProbe:
         server = server_of(errand.document)
         if server is None or not mark(errand, server):
             raise CannotAsk("The request could not be marked, so it cannot be found again.")
-        rows = ours(errand, await listed(errand, asker, complete_filter(errand, server)))
-        if hides_some(errand, await listed_bare(errand, asker)):
-            raise CannotAsk(CELL_DOWN)
+        filters = complete_filter(errand, server)
+        rows = ours(errand, await listed(errand, asker, filters))
+        _, hidden = await listed_bare(errand, asker, filters)
+        if hidden:
+            raise CannotAsk(hidden)
         others = await _made_otherwise(errand, asker, rows, named)
         return tuple(Resource("server", row.id) for row in others)
 

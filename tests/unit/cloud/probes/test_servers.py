@@ -413,52 +413,6 @@ class TestDeleted:
         assert found_id(await looked(site, errand)) == name
 
 
-class TestCellDown:
-    """A cell that is down: its servers are left out of every list, but for a bare one."""
-
-    def row(self, site: Site, ago: float) -> dict[str, Any]:
-        from datetime import UTC, datetime
-
-        when = datetime.fromtimestamp(site.clock() - ago, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return {
-            "id": "s-1",
-            "status": "UNKNOWN",
-            "tenant_id": PROJECT,
-            "created": when,
-            "links": [],
-        }
-
-    @pytest.mark.parametrize("path", [SERVERS, "/v2/servers"])
-    async def test_what_it_hides_may_be_ours(self, site: Site, path: str) -> None:
-        errand = errand_of(site, OLD, path=path, version="2.30")
-        cloud = Altered(site, "/v2.1/servers/detail", {"servers": [self.row(site, 0)]}, bare=True)
-        finding = await looked(site, errand, cloud=cloud)
-        assert isinstance(finding, Undecided)
-        assert "A cell of this Nova is down" in finding.reason
-
-    async def test_what_is_older_cannot(self, site: Site) -> None:
-        document = {"servers": [self.row(site, CLOCK_SKEW + 10)]}
-        cloud = Altered(site, "/servers/detail", document, bare=True)
-        assert await looked(site, errand_of(site), cloud=cloud) == Absent()
-
-    async def test_the_service_user_sees_it_too(self, site: Site) -> None:
-        errand = errand_of(site)
-
-        class Down(Expired):
-            async def send(
-                self, call: Any, timeout: float, permitted: Any = None, *, afresh: bool = False
-            ) -> Answer:
-                answer = await super().send(call, timeout, afresh=afresh)
-                if answer.status == 200 and call.target.endswith("detail?all_tenants=1"):
-                    body = msgspec.json.encode({"servers": [down]})
-                    return Answer(200, (), body)
-                return answer
-
-        down = self.row(site, 0)
-        finding = await looked(site, errand, cloud=Down(site), service=True)
-        assert isinstance(finding, Undecided)
-
-
 class TestServiceUser:
     """Where the caller's token has ended, dedupd's own asks."""
 
