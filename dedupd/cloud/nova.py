@@ -216,13 +216,17 @@ def _not_sent(error: aiohttp.ClientError, endpoint: str) -> NotSent:
     )
 
 
-def in_words(error: Exception) -> str:
-    """What went wrong, in one line, without the request: of what is no HTTP aiohttp names that too.
+def in_words(error: BaseException) -> str:
+    """What went wrong, in one line: kinds of errors and the system's own words, never aiohttp's.
 
-    Its URL is not for callers, its header fields, with every token, not even for the log.
+    Those quote what it could not read: the request with every token, the answer with passwords.
     """
-    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return " ".join([type(error).__name__, *said.split()])
+    words = [type(error).__name__]
+    if isinstance(error, OSError) and error.errno and error.strerror == os.strerror(error.errno):
+        words.append(error.strerror)
+    if error.__cause__ is not None:
+        words.append(f"({in_words(error.__cause__)})")
+    return " ".join(words)
 
 
 def _lost(error: aiohttp.ClientError | OSError) -> Lost:

@@ -680,6 +680,8 @@ async def test_refused_connection_is_502_and_says_so(caplog: pytest.LogCaptureFi
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 70000 + b"\r\n\r\n",
+        b'{"adminPass": "s3cret"}\r\n\r\n',
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{"adminPass": "s3cret"}',
     ],
 )
 async def test_what_is_no_http_leaves_no_token_in_the_log(

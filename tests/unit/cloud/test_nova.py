@@ -16,7 +16,7 @@ from aiohttp.client_proto import ResponseHandler
 
 from dedupd.api.passthrough import open_upstream
 from dedupd.cloud import nova as nova_module
-from dedupd.cloud.nova import MAX_ANSWER_BYTES, Connector, Nova
+from dedupd.cloud.nova import MAX_ANSWER_BYTES, Connector, Nova, in_words
 from dedupd.exchange import Answer, Call, Headers
 from dedupd.ports import Lost, NotSent
 from tests.engines.ports import free_port
@@ -233,6 +233,34 @@ async def _nonsense(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.write(b"nonsense\r\n\r\n")
 
 
+SECRET = b"s3cret"
+_OK_HEAD = b"HTTP/1.1 200 OK\r\n"
+_TELLING = b'{"adminPass": "' + SECRET + b'"}'
+
+
+@pytest.fixture(
+    params=[
+        _OK_HEAD + b"Content-Length: 2\r\n\r\n" + _TELLING,
+        _OK_HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + _TELLING,
+        _OK_HEAD + b"X-Subject-Token: " + SECRET,
+        _OK_HEAD + SECRET + b" : x\r\n\r\n",
+        b"HTTP/1.1 " + SECRET + b"\r\n\r\n",
+        _TELLING,
+    ],
+    ids=["too long", "no chunks", "half a head", "no header", "no status", "tail of another one"],
+)
+def telling(request: pytest.FixtureRequest) -> Handler:
+    """What cannot be read, with a password in it."""
+    said: bytes = request.param
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    return answer
+
+
 async def _silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     await reader.read()
 
@@ -256,6 +284,34 @@ class TestLost:
                 await (await cloud(server.url)).send(post(), DEADLINE)
             assert "127.0.0.1" not in caught.value.message, "it is for callers too"
             assert len(server.heads) == 1, "nothing underneath sent it again"
+
+    async def test_nothing_of_an_answer_is_quoted(self, cloud: Clouds, telling: Handler) -> None:
+        """It stands in the record, which the whole project is shown."""
+        async with upstream(telling) as server:
+            nova = await cloud(server.url)
+            for _ in range(2):
+                try:
+                    await nova.send(post(), DEADLINE)
+                except (Lost, NotSent) as lost:
+                    assert SECRET.decode() not in str(lost)
+                    assert len(str(lost)) < 200
+
+    async def test_the_kinds_of_errors_are_told(self, cloud: Clouds) -> None:
+        async with upstream(_nonsense) as server:
+            with pytest.raises(Lost, match=r"broke off: ClientResponseError \(.*BadStatusLine"):
+                await (await cloud(server.url)).send(post(), DEADLINE)
+
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (ConnectionResetError(104, "Connection reset by peer"), " Connection reset by peer"),
+            (ConnectionResetError(104, "s3cret"), ""),
+            (ConnectionResetError("s3cret"), ""),
+            (ConnectionResetError(), ""),
+        ],
+    )
+    def test_the_system_s_words_are_told(self, error: OSError, said: str) -> None:
+        assert in_words(error) == "ConnectionResetError" + said
 
     @pytest.mark.parametrize("answer", [_silence, _drip])
     async def test_what_takes_too_long(self, cloud: Clouds, answer: Handler) -> None:
