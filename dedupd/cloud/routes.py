@@ -31,7 +31,7 @@ class Route(msgspec.Struct, frozen=True):
     probe: str = ""
     """Which probe finds it again; none: at most once."""
     secrets: tuple[str, ...] = ()
-    """The members of its answer that only the caller who made it may see."""
+    """What of its answer only the caller who made it may see; ``x*``: all that begin so."""
     per_user: bool = False
     """Whether Nova keeps it for each user, not for the project."""
 
@@ -43,13 +43,23 @@ _SERVERS = "/(servers|os-volumes_boot)"
 """Two names of one thing until microversion 2.102 (nova/api/openstack/compute/volumes_boot.py).
 Nova 34.0 answers creates by the second with 500 (measured): its code calls the first's wrongly."""
 
+_REBUILT = (
+    "server.adminPass",
+    "server.user_data",
+    "server.OS-EXT-SRV-ATTR:*",
+    "server.host_status",
+)
+"""Nova puts a server's user data into the answer to its rebuild from 2.57 on, and from 2.75 on what
+it shows of a server to administrators only, but for the host name, which from 2.90 on is anybody's
+(``_action_rebuild`` in nova/api/openstack/compute/servers.py)."""
+
 ROUTES: tuple[Route, ...] = (
     Route("server create", re.compile(_SERVERS), SERVERS, ("server.adminPass",)),
     Route("keypair create", re.compile("/os-keypairs"), KEYPAIRS, ("keypair.private_key",), True),
     Route(
         "server action",
         re.compile(f"{_SERVERS}/[^/]+/action"),
-        secrets=("adminPass", "server.adminPass", "console.url"),
+        secrets=("adminPass", *_REBUILT, "console.url"),
     ),
     Route(
         "remote console",
@@ -135,11 +145,14 @@ def probes(request_id_seconds: float = REQUEST_ID_SECONDS) -> dict[str, Probe]:
 
 
 def redact(route: Route, body: bytes) -> tuple[bytes, list[str]]:
-    """The body without the route's secrets, and the names of those that were removed."""
+    """The body without the route's secrets, and the names of those that were removed.
+
+    Nothing is left (``*``) of what cannot be read and may have secrets in it.
+    """
     try:
         document = msgspec.json.decode(body)
     except NOT_JSON:
-        return body, []
+        return (b"", ["*"]) if body and route.secrets else (body, [])
     removed = [name for name in route.secrets if _remove(document, name.split("."))]
     return (msgspec.json.encode(document), removed) if removed else (body, [])
 
@@ -147,7 +160,14 @@ def redact(route: Route, body: bytes) -> tuple[bytes, list[str]]:
 def _remove(document: Any, path: list[str]) -> bool:
     for name in path[:-1]:
         document = document.get(name) if isinstance(document, dict) else None
-    return isinstance(document, dict) and document.pop(path[-1], None) is not None
+    if not isinstance(document, dict):
+        return False
+    removed = [document.pop(name) for name in list(document) if _names(path[-1], name)]
+    return any(value is not None for value in removed)
+
+
+def _names(secret: str, name: str) -> bool:
+    return name.startswith(secret[:-1]) if secret.endswith("*") else name == secret
 
 
 def _document(body: bytes, route: Route) -> Any:

@@ -258,6 +258,27 @@ class TestRedact:
             ),
             (
                 "server action",
+                {
+                    "server": {
+                        "id": "s",
+                        "user_data": "eA==",
+                        "OS-EXT-SRV-ATTR:host": "compute17",
+                        "OS-EXT-SRV-ATTR:user_data": None,
+                        "OS-EXT-STS:vm_state": "active",
+                        "host_status": "UP",
+                    }
+                },
+                {"server": {"id": "s", "OS-EXT-STS:vm_state": "active"}},
+                ["server.user_data", "server.OS-EXT-SRV-ATTR:*", "server.host_status"],
+            ),
+            (
+                "server action",
+                {"server": {"user_data": None}},
+                {"server": {"user_data": None}},
+                [],
+            ),
+            (
+                "server action",
                 {"console": {"type": "novnc", "url": "x"}},
                 {"console": {"type": "novnc"}},
                 ["console.url"],
@@ -281,9 +302,6 @@ class TestRedact:
         "body",
         [
             b"",
-            b"plain text",
-            b'"\xff"',
-            b"[" * 5000 + b"]" * 5000,
             b'{"server":   {"id": "s"}}',
             b'{"server": null}',
             b'{"server": []}',
@@ -294,3 +312,19 @@ class TestRedact:
     )
     def test_what_has_none_stays_as_it_is(self, route: str, body: bytes) -> None:
         assert routes.redact(BY_NAME[route], body) == (body, [])
+
+    UNREADABLE = (
+        b"adminPass: s3cret",
+        b'{"adminPass": "s3cret',
+        b'"\xff"',
+        b"[" * 5000 + b"]" * 5000,
+    )
+
+    @pytest.mark.parametrize("route", [route.name for route in routes.ROUTES if route.secrets])
+    @pytest.mark.parametrize("body", UNREADABLE)
+    def test_nothing_is_left_of_what_cannot_be_read(self, route: str, body: bytes) -> None:
+        assert routes.redact(BY_NAME[route], body) == (b"", ["*"])
+
+    @pytest.mark.parametrize("body", UNREADABLE)
+    def test_where_nothing_is_secret_all_is(self, body: bytes) -> None:
+        assert routes.redact(BY_NAME["other"], body) == (body, [])
