@@ -34,7 +34,7 @@ async def read(
     Args:
         asker: Who asks.
         base: The API's root in the caller's path.
-        root: The API's root for the service user.
+        root: The API's root for the service user; a microversion must count there (2.3 or later).
         server_id: The server.
         filters: What narrows a listing down to that server, or a few with it.
 

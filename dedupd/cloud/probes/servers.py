@@ -166,7 +166,7 @@ class ServerProbe:
             made = Resource("server", first.id, display_name(errand), link)
             return Found(Answer(202, headers, body), made, surplus)
         filters = quick_filter(errand, server)
-        found = await reservation.read(asker, errand.base, errand.root, first.id, filters)
+        found = await reservation.read(asker, errand.base, errand.modern_root, first.id, filters)
         if found is None:
             return Undecided(f"Server {first.id} is there, but its reservation id cannot be read.")
         body = json.dumps({"reservation_id": found}).encode()

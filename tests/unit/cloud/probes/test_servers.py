@@ -430,6 +430,18 @@ class TestServiceUser:
         assert finding.answer.header(b"location") == lost.header(b"location")
         assert {sent.header("x-auth-token") for sent in site.cloud.sent} == {SERVICE}
 
+    @pytest.mark.parametrize("what", ERRANDS)
+    async def test_reads_the_reservation_id(self, site: Site, what: dict[str, Any]) -> None:
+        """An administrator is shown it, but not on /v2, where no microversion counts."""
+        document = {"server": what.get("document", VM)["server"] | {"return_reservation_id": True}}
+        errand = errand_of(site, **what | {"document": document})
+        site.cloud.carry_out(ServerProbe().prepare(errand))
+        await asyncio.sleep(2)
+        finding = await looked(site, errand, cloud=Expired(site), service=True)
+        assert isinstance(finding, Found)
+        told, lost = finding.answer.body, site.cloud.made[-1].body
+        assert msgspec.json.decode(told) == msgspec.json.decode(lost)
+
     async def test_finds_nothing_too(self, site: Site) -> None:
         errand = errand_of(site)
         await made(site, errand_of(site, auth="bob:" + "b" * 32))
