@@ -29,9 +29,8 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 )
 """Why there is no connection, where the system's error does not tell; the first that fits."""
 
-_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-"""What aiohttp would add where it is missing: with its Accept-Encoding an answer would be kept
-that nobody can read, and its Content-Type is one that Nova refuses."""
+_ADDED = ("Accept", "Content-Type", "User-Agent")
+"""What aiohttp would add where it is missing; its Content-Type is one that Nova refuses."""
 
 MAX_ANSWER_BYTES = 1024 * 1024
 """The longest answer to a POST that is taken in: what the store can surely keep beside a record.
@@ -192,16 +191,26 @@ class Nova:
             call.method,
             URL(self._endpoint + call.target, encoded=True),
             data=call.body or None,
-            headers=CIMultiDict(
-                (name.decode("latin-1"), value.decode("utf-8", "surrogateescape"))
-                for name, value in call.headers
-            ),
+            headers=_fields(call),
             skip_auto_headers=_ADDED,
             allow_redirects=False,
             timeout=self._limits,
         ) as response:
             body = await (_kept(response) if call.method == "POST" else response.read())
             return Answer(response.status, writable(response.raw_headers), body)
+
+
+def _fields(call: Call) -> CIMultiDict[str]:
+    """The header fields as aiohttp takes them, and that the answer must not be compressed.
+
+    Where nothing is said any coding will do (RFC 9110, 12.5.3), and what is kept must be readable.
+    """
+    fields = CIMultiDict(
+        (name.decode("latin-1"), value.decode("utf-8", "surrogateescape"))
+        for name, value in call.headers
+    )
+    fields["Accept-Encoding"] = "identity"
+    return fields
 
 
 def _not_sent(error: aiohttp.ClientError, endpoint: str) -> NotSent:

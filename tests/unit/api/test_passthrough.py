@@ -286,6 +286,14 @@ async def test_answer_headers_are_kept_but_for_those_of_the_hop() -> None:
     ]
 
 
+@pytest.mark.parametrize("accepted", [[], [b"gzip, br"], [b""]])
+async def test_which_codings_are_accepted_is_the_client_s_matter(accepted: list[bytes]) -> None:
+    fields = b"".join(b"Accept-Encoding: %s\r\n" % value for value in accepted)
+    sent = b"GET / HTTP/1.1\r\nHost: n\r\n" + fields + b"Connection: close\r\n\r\n"
+    request, _ = await through(sent, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert request.values(b"accept-encoding") == accepted
+
+
 async def test_encoded_bodies_are_not_decoded() -> None:
     body = gzip.compress(b"servers" * 100)
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
