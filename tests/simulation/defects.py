@@ -18,7 +18,7 @@ from dedupd.api.idempotent import Visit
 from dedupd.api.passthrough import PassThrough
 from dedupd.api.question import Question
 from dedupd.cloud.ask import Asker
-from dedupd.cloud.probes import server_answer, server_rows, servers
+from dedupd.cloud.probes import server_answer, server_cells, server_rows, servers
 from dedupd.cloud.probes.base import Discarded, Errand
 from dedupd.cloud.probes.keypairs import KeypairProbe
 from dedupd.cloud.probes.server_rows import Row
@@ -256,7 +256,8 @@ def _(patch: Patch) -> None:
     async def first_page(errand: Errand, asker: Asker, filters: dict[str, str]) -> list[Row]:
         return await server_rows._page(errand, asker, filters)
 
-    patch.setattr(servers, "listed", first_page)
+    for module in (server_cells, servers):
+        patch.setattr(module, "listed", first_page)
 
 
 @defect("trusting an ignored filter")

@@ -21,7 +21,7 @@ from dedupd.cloud.probes.server_answer import (
     posts_of,
     view,
 )
-from dedupd.cloud.probes.server_cells import listed_bare
+from dedupd.cloud.probes.server_cells import CELL_DOWN, listed_bare
 from dedupd.cloud.probes.server_rows import (
     ASKING,
     Row,
@@ -133,14 +133,18 @@ class ServerProbe:
     async def surplus(
         self, errand: Errand, named: Resource | None, asker: Asker
     ) -> tuple[Resource, ...]:
-        """By the mark; of several servers that one POST makes, none or all are surplus."""
+        """By the mark; of several servers that one POST makes, none or all are surplus.
+
+        Those that are seen, also where nobody is told whether a cell is down: to leave them for
+        what it may hide would leave two where there can be one.
+        """
         server = server_of(errand.document)
         if server is None or not mark(errand, server):
             raise CannotAsk("The request could not be marked, so it cannot be found again.")
         filters = complete_filter(errand, server)
         rows = ours(errand, await listed(errand, asker, filters))
         _, hidden = await listed_bare(errand, asker, filters)
-        if hidden:
+        if hidden == CELL_DOWN:
             raise CannotAsk(hidden)
         others = await _made_otherwise(errand, asker, rows, named)
         return tuple(Resource("server", row.id) for row in others)

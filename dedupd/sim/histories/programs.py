@@ -82,6 +82,14 @@ class Terms:
         )
 
 
+class _ServiceUser:
+    """An administrator: else nothing could be concluded where Nova's pages are as short as here."""
+
+    async def token(self) -> str:
+        """See ``ServiceUser.token``."""
+        return "dedupd:service:admin"
+
+
 class WorkerProgram:
     """``dedupd worker`` on a node."""
 
@@ -117,7 +125,7 @@ class WorkerProgram:
         return WorkerService(
             store=store,
             queue=queue,
-            opener=Opener(stage.keys, cloud, None, ASK_SECONDS, probes),
+            opener=Opener(stage.keys, cloud, _ServiceUser(), ASK_SECONDS, probes),
             executor=executor,
             reconciler=Reconciler(store, executor, lease, limits, METRICS, clock, duplicates),
             lease=lease,

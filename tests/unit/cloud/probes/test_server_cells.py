@@ -187,7 +187,15 @@ class TestFullPage:
         with pytest.raises(CannotAsk, match=r"services|os-services"):
             await self.look_told(crowded, services, status)
 
-    async def test_surplus_is_not_told_either(self, crowded: Site) -> None:
+    async def test_surplus_is_told_where_nobody_knows(self, crowded: Site) -> None:
+        """What is seen can be undone, whatever is not."""
+        errand = errand_of(crowded)
+        await made(crowded, errand)
+        await fill(crowded)
+        [surplus] = await ServerProbe().surplus(errand, None, asker_of(crowded, errand))
+        assert surplus.type == "server"
+
+    async def test_surplus_is_not_told_where_a_cell_is_down(self, crowded: Site) -> None:
         errand = errand_of(crowded)
         await hide(crowded, errand)
         await fill(crowded)
