@@ -40,6 +40,9 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--keypairs-quota", type=int, default=100, help="key pairs per user; -1: no limit"
     )
+    parser.add_argument(
+        "--page-limit", type=int, default=1000, help="how many servers are listed at once"
+    )
     return parser.parse_args(arguments)
 
 
@@ -71,6 +74,7 @@ def serve(options: argparse.Namespace) -> None:
         build_seconds=options.build_seconds,
         instances_quota=options.instances_quota,
         key_pairs_quota=options.keypairs_quota,
+        page_limit=options.page_limit,
     )
     nova = SimulatedNova(seed=options.seed, settings=settings)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from tests.chaos.schedule import LEASE_SECONDS
-from tests.integration.load import SHORT, USER, Stock
+from tests.integration.load import SERVICE_USER, SHORT, USER, Stock
 from tests.integration.simulated import Effect, Rule, Simulated, struck
 from tests.integration.verdict import Ledger
 from tests.nova.cloud import Fault, RealNova
@@ -91,7 +91,7 @@ NOVAS = {
     "simulated": Behind(lambda: Simulated(7), {**SHORT, **_WORKER}, clients=40),
     "real": Behind(
         Real,
-        {"nova.max_in_flight": "4", "nova.retry_seconds": "60", **_WORKER},
+        {"nova.max_in_flight": "4", "nova.retry_seconds": "60", **SERVICE_USER, **_WORKER},
         clients=12,
         snapshots=False,
     ),

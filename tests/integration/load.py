@@ -28,7 +28,16 @@ USER = "demo:demo"
 ORDERING = ({"X-Auth-Token": USER}, {"X-Auth-Token": "colleague:demo"})
 """The headers of who orders, and of a colleague."""
 
+SERVICE_USER = {
+    "service_user.auth_type": "admin_token",
+    "service_user.endpoint": "http://127.0.0.1",
+    "service_user.token": "dedupd:service:admin",
+}
+"""An administrator, without whom what was lost of more servers than Nova lists at once is unknown:
+of the simulated Nova, and of the real one without Keystone, whose tokens are names."""
+
 SHORT = {
+    **SERVICE_USER,
     "nova.connect_timeout": "1",
     "nova.send_timeout": "1",
     "nova.settle_seconds": "10",
