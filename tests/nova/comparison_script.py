@@ -428,6 +428,7 @@ KEYPAIRS = [
 ]
 
 GROUPS_AND_CATALOGUE = [
+    get("/os-services"),
     group("2.1", name="g", policies=["affinity"]),
     group("2.26", name="g", policies=["soft-anti-affinity"]),
     group("2.1", name="g", policies=["soft-affinity"]),
