@@ -23,6 +23,10 @@ START_SECONDS = 20.0
 STOP_SECONDS = 3.0
 _LOG_LINES = 8
 
+PAGE_LIMIT = 10_000
+"""How many servers Nova lists at once: all of a demo's. Beyond a page nothing that was lost would
+be sent again, since there is no service user here (docs/exactly-once.md)."""
+
 CONFIGURATION = """\
 [DEFAULT]
 use_stderr = true
@@ -101,7 +105,8 @@ async def simulated_nova(directory: Path, seed: int) -> AsyncIterator[str]:
     Raises:
         ChildFailed: it did not start.
     """
-    child = await _start("nova", ("dedupd.sim", "--seed", str(seed)), directory)
+    page = ("--page-limit", str(PAGE_LIMIT))
+    child = await _start("nova", ("dedupd.sim", "--seed", str(seed), *page), directory)
     try:
         facts = msgspec.json.decode(await child.first_line())
         yield f"http://127.0.0.1:{facts['port']}"
