@@ -227,7 +227,10 @@ class Visit:
         except Unreadable:
             raise
         except StoreUnavailable as error:
-            said = " Nothing was executed for this request: repeat it with the same token."
+            said = (
+                " This POST executed nothing; whether an earlier one with its token did is not "
+                "known now: repeat it with the same token."
+            )
             raise StoreUnavailable(error.message + said, operators=str(error)) from error
         if stored is None or stored.record.state.vacant:
             return None

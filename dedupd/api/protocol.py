@@ -5,7 +5,7 @@ request                            what becomes of it
 ================================== ==============================================================
 that cannot be read                400 in Nova's fault form, which says what the parser met
 with a method that is not known    501; known are httptools's (llhttp's): of HTTP, WebDAV and others
-with an absolute target            its authority takes the place of Host (RFC 9112, 3.2.2)
+with an absolute http(s) target    its authority takes the place of Host (RFC 9112, 3.2.2)
 whose head is larger than allowed  431
 whose head does not come in time   408; where not a byte of it came, the connection is closed
 that asks for an upgrade           answered over HTTP/1.1, as RFC 9110, 7.8 allows (curl ``--http2``

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
@@ -231,11 +232,13 @@ def in_words(error: BaseException) -> str:
     Those quote what it could not read: the request with every token, the answer with passwords.
     """
     words = [type(error).__name__]
-    if isinstance(error, OSError) and error.errno and error.strerror == os.strerror(error.errno):
+    if isinstance(error, ssl.SSLError):  # OpenSSL's words quote nothing that was sent
+        words.append(getattr(error, "verify_message", "") or getattr(error, "reason", "") or "")
+    elif isinstance(error, OSError) and error.errno and error.strerror == os.strerror(error.errno):
         words.append(error.strerror)
     if error.__cause__ is not None:
         words.append(f"({in_words(error.__cause__)})")
-    return " ".join(words)
+    return " ".join(filter(None, words))
 
 
 def _lost(error: aiohttp.ClientError | OSError) -> Lost:

@@ -67,7 +67,9 @@ def _bad_gateway(message: str) -> Answer:
     return Answer(BadGateway.status, json, BadGateway(message).fault_body())
 
 
-NOT_TOLD = _bad_gateway("Nova did not tell whether it exists already; so nothing was sent.")
+EXISTENCE_NOT_TOLD = _bad_gateway(
+    "Nova did not tell whether it exists already; so nothing was sent."
+)
 """What is released in the end where Nova is asked before a send, and that is in vain."""
 
 IN_VAIN = _bad_gateway("Nova gave no final answer however often it was sent, and made nothing.")
@@ -238,9 +240,11 @@ class Executor:
         """Nova turned the question down, and with it the request; or it cannot be reached."""
         pause = error.answer.header(b"retry-after") if error.answer else None
         asked = ((b"retry-after", pause),) if pause else ()
-        answer = msgspec.structs.replace(NOT_TOLD, headers=NOT_TOLD.headers + asked)
+        answer = msgspec.structs.replace(
+            EXISTENCE_NOT_TOLD, headers=EXISTENCE_NOT_TOLD.headers + asked
+        )
         found = await self._without_effect(job, answer, Retry.ALWAYS, f"not sent: {error}")
-        return replace(found, answered=error.answer is not None)
+        return replace(found, answered=_had_no_effect(error.answer))
 
     async def _begin(self, job: Job) -> Next | None:
         """Write SENDING; else what comes instead: it is in other hands, or this one may not send.
@@ -364,6 +368,10 @@ class Executor:
         if written is not None:
             self._metrics.ended.labels(State.RELEASED.label).inc()
         return written is not None
+
+
+def _had_no_effect(answer: Answer | None) -> bool:
+    return answer is not None and outcome.classify(answer).outcome is Outcome.NO_EFFECT
 
 
 def _is_nameless(job: Job, answer: Answer) -> bool:

@@ -275,13 +275,15 @@ class WorkerService:
         """Publish them, many at a time; again and again where the broker is away.
 
         No sweeper does that soon, since it takes them for put off. So it does when this worker
-        has gone: a stop waits for no broker.
+        has gone: while it stops, each is tried once more at most.
         """
         left = len(notices)
         for some in _slices(notices, PUBLISHED_AT_ONCE):
             repeat = policies.PUBLISH.repeat
-            work = (repeat(self._publish, id_, notices[id_]) for id_ in some)
-            if not all(await asyncio.gather(*work)):
+            async with asyncio.TaskGroup() as group:
+                work = (repeat(self._publish, id_, notices[id_]) for id_ in some)
+                tasks = [group.create_task(one) for one in work]
+            if not all(task.result() for task in tasks):
                 LOG.warning("Up to %d requests are left to the sweeper: the broker is away", left)
                 return
             left -= len(some)

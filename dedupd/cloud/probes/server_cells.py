@@ -16,10 +16,10 @@ from dedupd.cloud.probes.base import REFUSED, Errand
 from dedupd.cloud.probes.server_rows import ASKING, Page, Row, listed, page_of, since
 
 CELL_DOWN = "A cell of this Nova is down; what it holds cannot be seen."
-NOT_TOLD = (
+CELLS_NOT_TOLD = (
     "There are more servers than Nova lists at once, so that it does not show what a cell that is "
-    "down may hold; whether one is, it tells administrators only (GET /os-services). Configure "
-    "[service_user], with a role that may ask that."
+    "down may hold. Whether one is, it tells administrators only (GET /os-services), and dedupd "
+    "has no service user that is one."
 )
 
 
@@ -73,7 +73,7 @@ async def _why_doubtful(errand: Errand, asker: Asker) -> str:
     ask = asker.as_service if asker.has_service_user else asker.as_caller
     answer = await ask(f"{errand.modern_root}/os-services", ASKING)
     if answer.status in REFUSED:
-        return NOT_TOLD
+        return CELLS_NOT_TOLD
     told = document(answer, "Listing Nova's services")
     try:
         services = msgspec.convert(told, _Services).services

@@ -142,11 +142,12 @@ class ServerProbe:
         if server is None or not mark(errand, server):
             raise CannotAsk("The request could not be marked, so it cannot be found again.")
         filters = complete_filter(errand, server)
-        rows = ours(errand, await listed(errand, asker, filters))
-        _, hidden = await listed_bare(errand, asker, filters)
+        first = await listed(errand, asker, filters)
+        rest, hidden = await listed_bare(errand, asker, filters)
         if hidden == CELL_DOWN:
             raise CannotAsk(hidden)
-        others = await _made_otherwise(errand, asker, rows, named)
+        rows = {row.id: row for row in ours(errand, (*first, *rest))}
+        others = await _made_otherwise(errand, asker, [*rows.values()], named)
         return tuple(Resource("server", row.id) for row in others)
 
     async def discard(

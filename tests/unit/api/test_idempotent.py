@@ -865,7 +865,7 @@ class TestAway:
         site.store.away = True
         reply = await front.post()
         assert (reply.status, marks(reply)) == (503, ("false", "released"))
-        assert "The store is away. Nothing was executed for this request" in reply.message
+        assert "The store is away. This POST executed nothing" in reply.message
         site.store.away = False
         assert (await front.post()).body == first.body
         assert len(site.servers()) == 1

@@ -726,7 +726,7 @@ async def test_unknown_name_is_502_and_says_so() -> None:
     assert message == "Nova has a name that is not known. The request was not sent."
 
 
-async def test_failed_tls_is_502_and_says_so() -> None:
+async def test_failed_tls_is_502_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -738,6 +738,7 @@ async def test_failed_tls_is_502_and_says_so() -> None:
         status, name, message = await fault(port, GET)
     assert (status, name) == (502, "badGateway")
     assert "failed the TLS handshake" in message
+    assert "(SSLError WRONG_VERSION_NUMBER)" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -519,9 +519,12 @@ class TestWhatWasThereBefore:
         answer = await site.answer(job.record)
         assert (answer.status, answer.header(b"retry-after")) == (502, b"100000")
 
-    async def test_what_cannot_be_asked_was_not_turned_down(self, site: Site) -> None:
+    @pytest.mark.parametrize("met", [REFUSED, answered(503)], ids=["refused", "503"])
+    async def test_what_cannot_be_asked_was_not_turned_down(
+        self, site: Site, met: Answer | NotSent
+    ) -> None:
         """Where Nova is away its message is kept, like those of all others."""
-        questions_meet(site, REFUSED, times=4)
+        questions_meet(site, met, times=4)
         crew, job = await taken_up(site, document=KEYPAIR, path=KEYPAIRS, version="2.2")
         turned_down = list[Record]()
         assert await crew.executor.send(job, turned_down.append) is Step.ENDED

@@ -11,7 +11,7 @@ import pytest
 
 from dedupd.cloud.ask import CannotAsk
 from dedupd.cloud.probes.base import Absent, Errand, Finding, Found, Undecided
-from dedupd.cloud.probes.server_cells import CELL_DOWN, NOT_TOLD
+from dedupd.cloud.probes.server_cells import CELL_DOWN, CELLS_NOT_TOLD
 from dedupd.cloud.probes.server_rows import CLOCK_SKEW
 from dedupd.cloud.probes.servers import ServerProbe
 from dedupd.exchange import Answer, Call
@@ -155,10 +155,17 @@ class TestFullPage:
         assert isinstance(finding, Found)
         assert finding.surplus == ()
 
+    async def test_so_is_what_is_surplus(self, crowded: Site) -> None:
+        errand = errand_of(crowded)
+        await hide(crowded, errand)
+        await fill(crowded)
+        asker = asker_of(crowded, errand, cloud=Returning(crowded), service=True)
+        assert len(await ServerProbe().surplus(errand, None, asker)) == 1
+
     async def test_nobody_but_an_administrator_is_told(self, crowded: Site) -> None:
         """Down or not: without a service user it stays in doubt."""
         await fill(crowded)
-        assert await looked(crowded, errand_of(crowded)) == Undecided(NOT_TOLD)
+        assert await looked(crowded, errand_of(crowded)) == Undecided(CELLS_NOT_TOLD)
 
     async def test_a_caller_may_be_an_administrator(self, crowded: Site) -> None:
         auth = f"admin:{PROJECT}"
@@ -175,7 +182,7 @@ class TestFullPage:
 
     @pytest.mark.parametrize("status", [401, 403])
     async def test_the_service_user_may_not_ask(self, crowded: Site, status: int) -> None:
-        assert await self.look_told(crowded, {}, status) == Undecided(NOT_TOLD)
+        assert await self.look_told(crowded, {}, status) == Undecided(CELLS_NOT_TOLD)
 
     @pytest.mark.parametrize(
         ("services", "status"),
