@@ -30,32 +30,16 @@ class ServiceUser:
         return SERVICE
 
 
-class Expired:
-    """A Nova that takes the caller's token no more; anything else goes on to the simulation."""
-
-    def __init__(self, site: Site, *, all_of: str = AUTH) -> None:
-        self._cloud = site.cloud
-        self._token = all_of.encode()
-
-    async def send(
-        self,
-        call: Call,
-        timeout: float,
-        permitted: Callable[[], bool] = lambda: True,
-        *,
-        afresh: bool = False,
-    ) -> Answer:
-        if (b"x-auth-token", self._token) in call.headers:
-            return Answer(401, (), b"")
-        return await self._cloud.send(call, timeout, afresh=afresh)
-
-
-class Scheduling:
-    """A Nova in which the last server of a page gets its host before the next page is asked for."""
+class Between:
+    """What stands before the simulated Nova, and may answer in its place."""
 
     def __init__(self, site: Site) -> None:
         self._cloud = site.cloud
 
+    async def meet(self, call: Call) -> Answer | None:
+        """The answer in Nova's place; None: the call goes on to it."""
+        raise NotImplementedError
+
     async def send(
         self,
         call: Call,
@@ -64,13 +48,33 @@ class Scheduling:
         *,
         afresh: bool = False,
     ) -> Answer:
+        met = await self.meet(call)
+        return met or await self._cloud.send(call, timeout, permitted, afresh=afresh)
+
+
+class Expired(Between):
+    """A Nova that takes the caller's token no more; anything else goes on to the simulation."""
+
+    def __init__(self, site: Site, *, all_of: str = AUTH) -> None:
+        super().__init__(site)
+        self._token = all_of.encode()
+
+    async def meet(self, call: Call) -> Answer | None:
+        expired = (b"x-auth-token", self._token) in call.headers
+        return Answer(401, (), b"") if expired else None
+
+
+class Scheduling(Between):
+    """A Nova in which the last server of a page gets its host before the next page is asked for."""
+
+    async def meet(self, call: Call) -> Answer | None:
         _, _, marker = call.target.partition("marker=")
         if marker:
             self._cloud.nova._world.servers[marker].scheduled = 0.0
-        return await self._cloud.send(call, timeout, afresh=afresh)
+        return None
 
 
-class Altered:
+class Altered(Between):
     """A Nova whose answers to some GETs are others than the simulation's."""
 
     def __init__(
@@ -83,25 +87,18 @@ class Altered:
         status: int = 200,
         seconds: float = 0.0,
     ) -> None:
-        self._cloud = site.cloud
+        super().__init__(site)
         self._path = path
         self._bare = bare
         self._seconds = seconds
         self._answer = Answer(status, (), msgspec.json.encode(document))
 
-    async def send(
-        self,
-        call: Call,
-        timeout: float,
-        permitted: Callable[[], bool] = lambda: True,
-        *,
-        afresh: bool = False,
-    ) -> Answer:
+    async def meet(self, call: Call) -> Answer | None:
         path, _, query = call.target.partition("?")
-        if path.endswith(self._path) and not (self._bare and query):
-            await asyncio.sleep(self._seconds)
-            return self._answer
-        return await self._cloud.send(call, timeout, afresh=afresh)
+        if not path.endswith(self._path) or (self._bare and query):
+            return None
+        await asyncio.sleep(self._seconds)
+        return self._answer
 
 
 def errand_of(

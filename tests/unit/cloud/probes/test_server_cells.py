@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +16,7 @@ from dedupd.cloud.probes.servers import ServerProbe
 from dedupd.exchange import Answer, Call
 from dedupd.ports import Cloud
 from dedupd.sim.nova.world import Settings
-from tests.unit.cloud.probes.errands import Altered, Expired, asker_of, errand_of
+from tests.unit.cloud.probes.errands import Altered, Between, Expired, asker_of, errand_of
 from tests.unit.cloud.probes.test_servers import OLD, looked, made
 from tests.unit.simulated_cloud import SimulatedCloud
 from tests.unit.site import AUTH, PROJECT, SERVERS, Site
@@ -94,23 +93,13 @@ async def hide(site: Site, errand: Errand) -> None:
     world.cells_down.add("cell2")
 
 
-class Returning:
+class Returning(Between):
     """A Nova of which the cell that was down is up again when its services are asked for."""
 
-    def __init__(self, site: Site) -> None:
-        self._cloud = site.cloud
-
-    async def send(
-        self,
-        call: Call,
-        timeout: float,
-        permitted: Callable[[], bool] = lambda: True,
-        *,
-        afresh: bool = False,
-    ) -> Answer:
+    async def meet(self, call: Call) -> Answer | None:
         if call.target.endswith("/os-services"):
             self._cloud.nova.world.cells_down.clear()
-        return await self._cloud.send(call, timeout, permitted, afresh=afresh)
+        return None
 
 
 def asked_for_services(site: Site) -> int:
